@@ -1,0 +1,129 @@
+"""`python -m core GROUP OPERATION --option …`, generated from the operations' Requests.
+
+Exit codes: 0 done, 1 a UserError (one line and a remedy on stderr), 2 wrong usage, 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from typing import Annotated, Any
+
+import tyro
+
+from core import resources
+from core.errors import Cancelled, UserError
+from core.operation import Operation, operations
+
+PROGRAM = "python -m core"
+
+
+@dataclasses.dataclass
+class Output:
+    """What every command takes."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="print the result as JSON")] = False
+    plan: Annotated[
+        bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="print what it would do and need; write nothing")
+    ] = False
+
+
+class Terminal:
+    """Progress on stderr: one line that is rewritten on a terminal, one every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._shown = 0.0
+        self._started = time.monotonic()
+        self._live = sys.stderr.isatty()
+
+    def step(self, done: float, total: float | None = None, unit: str = "") -> None:
+        now = time.monotonic()
+        if now - self._shown < (0.2 if self._live else 10) and done != total:
+            return
+        self._shown = now
+        rate = done / max(now - self._started, 1e-9)
+        left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
+        of = f" of {total:g}" if total else ""
+        line = f"{done:g}{of} {unit}, {rate:.3g}/s{left}"
+        print(f"\r\033[K{line}" if self._live else line, end="" if self._live else "\n", file=sys.stderr, flush=True)
+
+    def metric(self, **values: float) -> None: ...
+
+    def log(self, line: str) -> None:
+        print(f"\r\033[K{line}" if self._live else line, file=sys.stderr, flush=True)
+
+
+def main(argv: list[str]) -> int:
+    known = operations()
+    chosen = _choose(known, argv)
+    if chosen is None:
+        wants_help = not argv or any(word in ("-h", "--help") for word in argv)
+        print(_overview(known, argv), file=sys.stdout if wants_help else sys.stderr)
+        return 0 if wants_help and argv else 2
+    request, output = _parse(chosen, argv[len(chosen.key.split()) :])
+    try:
+        return _plan(chosen, request, output) if output.plan else _run(chosen, request, output)
+    except UserError as error:
+        print(f"error: {error}" if not output.json else json.dumps({"error": error.to_dict()}), file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, Cancelled):
+        print("cancelled", file=sys.stderr)
+        return 130
+
+
+def _choose(known: dict[str, Operation], argv: list[str]) -> Operation | None:
+    return known.get(" ".join(argv[:2])) or (known.get(argv[0]) if argv else None)
+
+
+def _overview(known: dict[str, Operation], argv: list[str]) -> str:
+    group = argv[0] if argv and any(made.group == argv[0] for made in known.values()) else None
+    shown = [made for made in known.values() if group in (None, made.group)]
+    width = max((len(made.key) for made in shown), default=0)
+    lines = [f"  {made.key:<{width}}  {made.title}" for made in shown]
+    return "\n".join([f"usage: {PROGRAM} GROUP OPERATION [--option …]", "", *lines])
+
+
+def _parse(chosen: Operation, words: list[str]) -> tuple[Any, Output]:
+    """Exits with 2 on wrong usage, as tyro does."""
+    command = dataclasses.make_dataclass("Command", [("request", chosen.request), ("output", Output)])
+    parsed = tyro.cli(
+        command,
+        args=words,
+        prog=f"{PROGRAM} {chosen.key}",
+        description=chosen.title,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return parsed.request, parsed.output
+
+
+def _plan(chosen: Operation, request: Any, output: Output) -> int:
+    needs = chosen.estimate(request)
+    lines = chosen.plan(request) if chosen.plan else []
+    short = [str(error) for error in resources.shortages(needs)]
+    if output.json:
+        plan = {"needs": dataclasses.asdict(needs), "plan": lines, "does_not_fit": short}
+        print(json.dumps(plan, ensure_ascii=False, default=str))
+    else:
+        print("\n".join([*lines, *resources.describe(needs), *(f"does not fit: {line}" for line in short)]))
+    return 1 if short else 0
+
+
+def _run(chosen: Operation, request: Any, output: Output) -> int:
+    for shortage in resources.shortages(chosen.estimate(request)):
+        raise shortage
+    result = chosen.run(request, Terminal())
+    print(result.model_dump_json() if output.json else result.summary())
+    return 0
+
+
+def entry() -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    return main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(entry())

@@ -1,0 +1,157 @@
+"""Which models there are on this machine and what each declares: format, languages, licence, prompt form.
+
+A model is named by a *reference*: the name of a folder in the workspace (`starter`), a path to a
+`.gguf` file or to a Hugging Face folder, or the address of an OpenAI-compatible server
+(`http://127.0.0.1:8000/v1#model-id`). A folder may carry a card, `studio.json`, with the fields of
+`Card`; what has no card declares no languages.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urldefrag, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core import paths
+from core.errors import UserError
+
+CARD = "studio.json"
+GGUF_MAGIC = b"GGUF"
+STARTER = "starter"
+
+Format = Literal["gguf", "huggingface", "remote"]
+
+
+class Card(BaseModel):
+    """What a model says of itself; written beside its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    title: str = ""
+    languages: tuple[str, ...] = Field(default=(), description="ISO 639-1 codes that it reads; empty: not declared")
+    license: str = ""
+    source: str = Field(default="", description="where the weights came from")
+    dialect: str = Field(default="studio", description="the prompt dialect it was made for")
+    prompt_form: Literal["raw", "chat"] = Field(
+        default="chat", description="raw: trained on bare prompts; chat: prompts go through its chat template"
+    )
+    trained_for_extraction: bool = False
+    files: dict[str, str] = Field(default_factory=dict, description="file name -> sha256")
+
+
+@dataclass(frozen=True)
+class Model:
+    ref: str
+    format: Format
+    card: Card
+    path: Path | None = None
+    """The .gguf file or the Hugging Face folder; None for a remote one."""
+    url: str = ""
+    model_id: str = ""
+    """What the remote server calls it."""
+
+    @property
+    def title(self) -> str:
+        return self.card.title or (self.path.stem if self.path else self.model_id or self.url)
+
+    @property
+    def size(self) -> int:
+        """Bytes of weights on disk; 0 for a remote one."""
+        if self.path is None:
+            return 0
+        if self.path.is_file():
+            return self.path.stat().st_size
+        return sum(file.stat().st_size for file in _weight_files(self.path))
+
+    def reads(self, language: str) -> bool | None:
+        """Whether it declares this ISO 639-1 language; None where it declares nothing."""
+        return language in self.card.languages if self.card.languages else None
+
+
+def installed() -> list[Model]:
+    """The models of the workspace, by name; folders without weights are passed over."""
+    return [model for folder in sorted(paths.models().iterdir()) if folder.is_dir() for model in _in_folder(folder)]
+
+
+def resolve(ref: str) -> Model:
+    """The model that a reference names. Reads magic bytes and small JSON only. Raises UserError."""
+    if urlsplit(ref).scheme in ("http", "https"):
+        url, model_id = urldefrag(ref)
+        return Model(ref, "remote", Card(title=model_id or url), url=url.rstrip("/"), model_id=model_id)
+    for model in installed():
+        if model.ref == ref:
+            return model
+    path = Path(ref).expanduser()
+    if path.is_file():
+        check_gguf(path)
+        return Model(str(path.resolve()), "gguf", read_card(path.parent), path.resolve())
+    if path.is_dir():
+        found = _in_folder(path.resolve(), ref=str(path.resolve()))
+        if found:
+            return found[0]
+        raise UserError(
+            "The folder {path} holds no model.",
+            remedy="Choose a .gguf file, or a folder with config.json and .safetensors files.",
+            path=path,
+        )
+    if ref == STARTER:
+        raise UserError(
+            "The starter model is not here yet.", remedy="Fetch it on Home, or with `python -m core models starter`."
+        )
+    raise UserError(
+        "There is no model “{ref}”.",
+        remedy="Name one that the Models page lists, a .gguf file, a model folder or an http:// address.",
+        ref=ref,
+    )
+
+
+def check_gguf(path: Path) -> None:
+    """Raise UserError unless the file starts as GGUF files do."""
+    with path.open("rb") as file:
+        if file.read(4) != GGUF_MAGIC:
+            raise UserError(
+                "{path} is not a GGUF model file.",
+                remedy="Choose a file that ends in .gguf, or download it again: the start of this one is wrong.",
+                path=path,
+            )
+
+
+def read_card(folder: Path) -> Card:
+    """The card in a folder; an empty one where there is none. Raises UserError if it can't be read."""
+    file = folder / CARD
+    if not file.is_file():
+        return Card()
+    try:
+        return Card.model_validate_json(file.read_text(encoding="utf-8"))
+    except (ValidationError, ValueError) as error:
+        raise UserError(
+            "{file} can't be read: {why}",
+            remedy="Correct it, or delete it: then the model declares nothing.",
+            file=file,
+            why=str(error).splitlines()[0],
+        ) from error
+
+
+def write_card(folder: Path, card: Card) -> None:
+    temporary = folder / (CARD + ".tmp")
+    temporary.write_text(json.dumps(card.model_dump(mode="json"), ensure_ascii=False, indent=2), encoding="utf-8")
+    temporary.replace(folder / CARD)
+
+
+def _in_folder(folder: Path, ref: str | None = None) -> list[Model]:
+    """A folder's models: its GGUF first (it runs on any machine), then its Hugging Face weights, as `NAME/hf`."""
+    ref = ref or folder.name
+    card = read_card(folder)
+    found = [Model(ref, "gguf", card, file) for file in sorted(folder.glob("*.gguf"))[:1]]
+    for place, place_ref in ((folder, ref), (folder / "hf", f"{ref}/hf")):
+        if (place / "config.json").is_file() and _weight_files(place):
+            found.append(Model(place_ref, "huggingface", card, place))
+    return found
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    return [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]

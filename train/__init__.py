@@ -1,0 +1,1 @@
+"""Training: corpora, pretraining, fine-tuning. May import core; nothing imports it."""
