@@ -88,7 +88,7 @@ def _overview(known: dict[str, Operation], argv: list[str]) -> str:
 def _parse(chosen: Operation, words: list[str]) -> tuple[Any, Output]:
     """Exits with 2 on wrong usage, as tyro does."""
     command = dataclasses.make_dataclass("Command", [("request", chosen.request), ("output", Output)])
-    parsed = tyro.cli(
+    parsed: Any = tyro.cli(
         command,
         args=words,
         prog=f"{PROGRAM} {chosen.key}",
