@@ -1,0 +1,53 @@
+# Every target sets up what it needs. PYTHON chooses the interpreter (3.11 or newer); PIP_ARGS goes to pip,
+# for instance PIP_ARGS="--extra-index-url …" for another build of torch (README.md, "CPU or CUDA").
+PYTHON ?= python3
+PIP_ARGS ?=
+VENV ?= .venv
+PY := $(VENV)/bin/python
+
+.PHONY: app demo test check bench soak screenshots setup setup-dev clean
+
+app: setup ## set everything up and open the app
+	$(PY) -m core models starter
+	$(PY) -m streamlit run launch.py
+
+demo: setup ## the main job, headless: people.csv to a knowledge graph under out/demo
+	$(PY) -m core models starter
+	$(PY) benchmarks/demo.py
+
+test: check ## every kind of test at small counts
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+check: setup-dev ## lint, types, import contracts
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+soak: setup-dev ## the full counts that the issues name: hours
+	$(PY) -m pytest -m soak $(PYTEST_ARGS)
+
+bench: setup-dev ## every figure of docs/benchmarks.md, one JSON line each
+	$(PY) -m core models starter
+	for script in benchmarks/*.py; do echo "# $$script" && $(PY) $$script || exit 1; done
+
+screenshots: setup-dev ## docs/screenshots, made from the real app
+	$(PY) tests/e2e/screenshots.py
+
+setup: $(VENV)/.installed
+setup-dev: $(VENV)/.installed-dev
+
+$(PY):
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt | $(PY)
+	$(PY) -m pip install --quiet $(PIP_ARGS) -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-dev: requirements.txt requirements-dev.txt | $(PY)
+	$(PY) -m pip install --quiet $(PIP_ARGS) -r requirements-dev.txt
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) out build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .test-workspace
