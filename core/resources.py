@@ -72,6 +72,11 @@ def gpus() -> tuple[Card, ...]:
     return tuple(Card(name.strip(), int(total) << 20, int(free) << 20) for name, total, free in rows)
 
 
+def disk_free(place: Path | None = None) -> int:
+    """Free bytes on the disk where `place` is or will be made; without one, where the workspace is."""
+    return shutil.disk_usage(_existing(place or paths.workspace())).free
+
+
 def shortages(needs: Needs) -> list[UserError]:
     """What does not fit, each with the numbers; empty where all is well or not known."""
     found = []
@@ -86,7 +91,7 @@ def shortages(needs: Needs) -> list[UserError]:
         )
     if needs.disk is not None:
         place = _existing(needs.disk_at or paths.workspace())
-        if needs.disk > (free := shutil.disk_usage(place).free):
+        if needs.disk > (free := disk_free(place)):
             found.append(
                 UserError(
                     "This needs {needed} on the disk of {place}; {free} are free.",

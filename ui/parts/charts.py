@@ -1,0 +1,51 @@
+"""Small line charts of a job's numbers, drawn by ECharts (it needs no `eval`, which the pages' policy forbids)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from ui.i18n import t
+from ui.parts.request_form import label_of
+
+POINTS = 400
+BESIDE = 3
+
+
+def line_charts(series: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+    """One chart a metric against seconds since its first value, `BESIDE` in a row."""
+    drawn = [(name, points) for name, points in series.items() if len(points) > 1]
+    for first in range(0, len(drawn), BESIDE):
+        for column, (name, points) in zip(st.columns(BESIDE), drawn[first : first + BESIDE], strict=False):
+            with column:
+                st.echarts_chart(line(name, thinned(points)), height=200, key=f"metric.{name}")
+
+
+def line(name: str, points: Sequence[tuple[float, float]]) -> dict:
+    """The ECharts spec of one metric."""
+    start = points[0][0]
+    title = t(label_of(name))
+    return {
+        "animation": False,
+        "title": {"text": title, "textStyle": {"fontSize": 13, "fontWeight": "normal"}, "left": 4, "top": 0},
+        "grid": {"left": 8, "right": 16, "top": 34, "bottom": 8, "containLabel": True},
+        "tooltip": {"trigger": "axis"},
+        "xAxis": {"type": "value", "axisLabel": {"formatter": "{value} s"}, "splitLine": {"show": False}},
+        "yAxis": {"type": "value", "scale": True},
+        "series": [
+            {
+                "type": "line",
+                "name": title,
+                "showSymbol": False,
+                "data": [[round(moment - start, 2), value] for moment, value in points],
+            }
+        ],
+    }
+
+
+def thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """At most about POINTS of them, evenly taken, first and last kept."""
+    step = max(1, len(points) // POINTS)
+    kept = list(points[::step])
+    return kept if kept[-1] == points[-1] else [*kept, points[-1]]
