@@ -5,7 +5,7 @@ PIP_ARGS ?=
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: app demo test check bench soak screenshots setup setup-dev clean
+.PHONY: app demo test check bench soak map screenshots setup setup-dev clean
 
 app: setup ## set everything up and open the app
 	$(PY) -m core models starter
@@ -13,7 +13,10 @@ app: setup ## set everything up and open the app
 
 demo: setup ## the main job, headless: people.csv to a knowledge graph under out/demo
 	$(PY) -m core models starter
-	$(PY) benchmarks/demo.py
+	$(PY) -m core extract run --input assets/samples/people.csv --text-column sentence --id-column id \
+		--task ner re --schema people-and-organisations-en --out out/demo
+	$(PY) -m core graph build --run out/demo --out out/demo
+	$(PY) -m core models unload
 
 test: check ## every kind of test at small counts
 	$(PY) -m pytest $(PYTEST_ARGS)
@@ -30,6 +33,9 @@ soak: setup-dev ## the full counts that the issues name: hours
 bench: setup-dev ## every figure of docs/benchmarks.md, one JSON line each
 	$(PY) -m core models starter
 	for script in benchmarks/*.py; do echo "# $$script" && $(PY) $$script || exit 1; done
+
+map: setup-dev ## docs/map.md, from the files' own first lines
+	$(PY) docs/make_map.py
 
 screenshots: setup-dev ## docs/screenshots, made from the real app
 	$(PY) tests/e2e/screenshots.py
