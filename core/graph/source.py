@@ -1,0 +1,76 @@
+"""The rows of an extraction run, read one by one from the folder that it wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.errors import UserError
+from core.records import Extraction
+
+RECORDS = "records.jsonl"
+STORE = "store.sqlite"
+
+
+def records_file(run: Path) -> Path:
+    """`records.jsonl` of a run, or the store it is still being written to. Raises UserError where neither is."""
+    for name in (RECORDS, STORE):
+        if (run / name).is_file():
+            return run / name
+    raise UserError(
+        "There is no extraction run in {folder}.",
+        remedy="Choose the folder that `extract run` wrote: it holds records.jsonl or store.sqlite.",
+        folder=run,
+    )
+
+
+def extractions(run: Path) -> Iterator[Extraction]:
+    """Every finished row, in order. Raises UserError: no run there, a broken line."""
+    file = records_file(run)
+    if file.name == RECORDS:
+        yield from _lines(file)
+        return
+    from core.store import Store
+
+    yield from Store(run).results()
+
+
+def fingerprint(run: Path) -> dict[str, int | str]:
+    """Changes whenever the run has other rows than before."""
+    file = records_file(run)
+    stat = file.stat()
+    return {"file": file.name, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _lines(file: Path) -> Iterator[Extraction]:
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                yield _checked(Extraction.from_dict(json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                raise UserError(
+                    "Line {line} of {file} is not a record ({reason}).",
+                    remedy="Remove that line, or run the extraction again: it writes the file anew.",
+                    line=number,
+                    file=file,
+                    reason=f"{type(error).__name__}: {error}",
+                ) from error
+
+
+def _checked(extraction: Extraction) -> Extraction:
+    """A dataclass takes any value; what must be text is checked here, once."""
+    texts = [extraction.id, extraction.text]
+    for entity in extraction.entities:
+        texts += [entity.text, entity.type]
+    for relation in extraction.relations:
+        texts += [relation.head.text, relation.relation, relation.tail.text]
+    for event in extraction.events:
+        texts += [event.type, event.trigger.text, *(word for one in event.arguments for word in (one.role, one.text))]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text is not a string")
+    if not isinstance(extraction.provenance, dict):
+        raise TypeError("provenance is not an object")
+    return extraction
