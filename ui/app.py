@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.paths import ASSETS
 from ui.i18n import t
 from ui.parts.errors import show_unexpected
+
+# A file: Material icons in the browser tab would be fetched from Google.
+ICON = ASSETS / "icon.svg"
 
 
 def pages() -> dict[str, list]:
@@ -28,12 +32,21 @@ def pages() -> dict[str, list]:
 
 
 def _page(name: str, title: str, icon: str) -> st.Page:
+    from pathlib import Path
+
+    if not (Path(__file__).parent / f"views/{name}.py").is_file():
+        return None
     return st.Page(f"views/{name}.py", title=title, icon=icon, url_path=name, default=name == "home")
 
 
+def _there(listed: dict[str, list]) -> dict[str, list]:
+    return {g: [p for p in ps if p is not None] for g, ps in listed.items()}
+
+
 def main() -> None:
-    st.set_page_config(page_title="KnowLM Studio", page_icon=":material/hub:", layout="wide")
-    page = st.navigation(pages(), expanded=True)
+    st.set_page_config(page_title="KnowLM Studio", page_icon=ICON, layout="wide")
+    st.logo(ICON, size="large")
+    page = st.navigation(_there(pages()), expanded=True)
     try:
         page.run()
     except Exception as error:  # noqa: BLE001 a page that fails says so calmly; the log has the rest

@@ -78,7 +78,7 @@ def our_hosts() -> frozenset[str]:
 
 @cache
 def page_policy() -> str:
-    """Content-Security-Policy of Streamlit's own pages: nothing from elsewhere, no inline script but its own, no eval."""
+    """Content-Security-Policy of Streamlit's pages: nothing from elsewhere, no eval, no inline script but its own."""
     scripts = " ".join(f"'sha256-{digest}'" for digest in _inline_scripts())
     return "; ".join(
         (

@@ -13,32 +13,39 @@ POINTS = 400
 BESIDE = 3
 
 
-def line_charts(series: Mapping[str, Sequence[tuple[float, float]]]) -> None:
-    """One chart a metric against seconds since its first value, `BESIDE` in a row."""
+def line_charts(series: Mapping[str, Sequence[tuple[float, float]]], unit: str = "") -> None:
+    """One chart a metric against what was done (in `unit`s) when it was taken, `BESIDE` in a row."""
     drawn = [(name, points) for name, points in series.items() if len(points) > 1]
     for first in range(0, len(drawn), BESIDE):
         for column, (name, points) in zip(st.columns(BESIDE), drawn[first : first + BESIDE], strict=False):
             with column:
-                st.echarts_chart(line(name, thinned(points)), height=200, key=f"metric.{name}")
+                st.echarts_chart(line(name, thinned(points), unit), height=200, key=f"metric.{name}")
 
 
-def line(name: str, points: Sequence[tuple[float, float]]) -> dict:
+def line(name: str, points: Sequence[tuple[float, float]], unit: str = "") -> dict:
     """The ECharts spec of one metric."""
-    start = points[0][0]
     title = t(label_of(name))
     return {
         "animation": False,
         "title": {"text": title, "textStyle": {"fontSize": 13, "fontWeight": "normal"}, "left": 4, "top": 0},
-        "grid": {"left": 8, "right": 16, "top": 34, "bottom": 8, "containLabel": True},
+        "grid": {"left": 8, "right": 16, "top": 34, "bottom": 22, "containLabel": True},
         "tooltip": {"trigger": "axis"},
-        "xAxis": {"type": "value", "axisLabel": {"formatter": "{value} s"}, "splitLine": {"show": False}},
+        "xAxis": {
+            "type": "value",
+            "name": unit,
+            "nameLocation": "middle",
+            "nameGap": 22,
+            "splitLine": {"show": False},
+            "min": "dataMin",
+            "max": "dataMax",
+        },
         "yAxis": {"type": "value", "scale": True},
         "series": [
             {
                 "type": "line",
                 "name": title,
                 "showSymbol": False,
-                "data": [[round(moment - start, 2), value] for moment, value in points],
+                "data": [[done, value] for done, value in points],
             }
         ],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import streamlit as st
@@ -16,6 +17,7 @@ from ui.parts.preflight import duration
 from ui.parts.request_form import label_of
 
 LOG_LINES = 200
+LISTED = 12
 
 STATES = {
     "starting": ("blue", ":material/hourglass_top:"),
@@ -92,7 +94,7 @@ def _live(job_id: str) -> None:
     show_progress(job)
     with st.container(horizontal=True):
         _cancel_button(job)
-    line_charts(store.metric_series(job.id))
+    line_charts(store.metric_series(job.id), _unit(job.unit) or t("seconds"))
     _log(job, expanded=True)
 
 
@@ -113,7 +115,7 @@ def _over(job: store.Job) -> None:
         ):
             _do(store.restart, job.id)
         _remove_button(job)
-    line_charts(store.metric_series(job.id))
+    line_charts(store.metric_series(job.id), _unit(job.unit) or t("seconds"))
     _log(job, expanded=job.state in ("failed", "died"))
     with st.expander(t("What was asked"), icon=":material/description:"):
         _pairs(job.request)
@@ -128,10 +130,14 @@ def _head(job: store.Job) -> None:
 
 def operation_title(key: str) -> str:
     """What the operation does, in words; its key where it is no longer known."""
+    return t(_titles().get(key, key)).rstrip(".。")
+
+
+@cache
+def _titles() -> dict[str, str]:
     from core.operation import operations
 
-    known = operations().get(key)
-    return t(known.title).rstrip(".。") if known else key
+    return {key: known.title for key, known in operations().items()}
 
 
 def when(moment: float) -> str:
@@ -160,6 +166,7 @@ def _pairs(values: dict[str, Any]) -> None:
 
 
 def _cell(value: Any) -> str:
+    """A value as plain text in a table's cell; of what is nested, how much there is."""
     if isinstance(value, bool):
         return t("yes") if value else t("no")
     if isinstance(value, float):
@@ -167,10 +174,11 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, dict):
-        return "<br>".join(f"{plain(str(name))}: {_cell(one)}" for name, one in value.items())
+        return ", ".join(f"{plain(str(name))}: {_cell(one)}" for name, one in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(_cell(one) for one in value)
-    return plain(str(value)).replace("\n", " ")
+        listed = len(value) <= LISTED and not any(isinstance(one, dict | list) for one in value)
+        return ", ".join(_cell(one) for one in value) if listed else f"{len(value):,}"
+    return plain(" ".join(str(value).split()))
 
 
 def _log(job: store.Job, *, expanded: bool) -> None:
