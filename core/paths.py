@@ -8,6 +8,9 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 ASSETS = PROJECT / "assets"
 WORKSPACE_VARIABLE = "KNOWLM_STUDIO_HOME"
+JOB_VARIABLE = "KNOWLM_STUDIO_JOB"
+"""Set for all processes of a job, so that cancelling finds them. Remove it from the environment of a process
+that is meant to outlive the job that starts it, such as the model host."""
 
 
 def workspace() -> Path:
@@ -44,6 +47,11 @@ def host() -> Path:
 def uploads() -> Path:
     """Files a person dropped on a page, named by their content's hash."""
     return _inside("uploads")
+
+
+def schemas() -> Path:
+    """A person's own schemas, one .json file each."""
+    return _inside("schemas")
 
 
 def settings_file() -> Path:
