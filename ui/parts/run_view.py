@@ -1,0 +1,207 @@
+"""One extraction run: how far it is, what to do next, and its records, which fill in while it works."""
+
+from __future__ import annotations
+
+import mimetypes
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import streamlit as st
+
+from core.errors import UserError
+from core.extract import schema as schemas
+from core.extract.export import export_run
+from core.extract.run import RunRequest
+from core.jobs import store
+from core.jobs.store import Job
+from ui.i18n import t
+from ui.parts.errors import errors_shown, plain, show_error
+from ui.parts.job_panel import show_progress, state_badge, took, when
+from ui.parts.pickers import model_titles
+from ui.parts.records_index import PIECE
+from ui.parts.records_table import failures_table, records_index, records_table
+from ui.parts.runs import Run
+from ui.parts.schema_choice import task_name
+from ui.parts.source_file import look
+
+LIVE_SECONDS = 1.0
+FILES = ("entities.csv", "relations.csv", "events.csv", "records.jsonl")
+
+
+def run_view(run: Run) -> None:
+    """Draw the run. While it works it is drawn anew every second; once it is over nothing polls any more."""
+    _head(run)
+    live = not run.job.over
+    st.fragment(_body, run_every=LIVE_SECONDS if live else None)(run, live)
+
+
+def _head(run: Run) -> None:
+    asked = run.request
+    column = asked.get("text_column")
+    source = f"{run.input_name} › {column}" if column else run.input_name
+    tasks = ", ".join(task_name(task) for task in run.tasks)
+    told = [source, schema_title(str(asked.get("schema_ref", ""))), tasks, model_title(str(asked.get("model") or ""))]
+    st.markdown(" · ".join(plain(part) for part in told if part))
+
+
+def schema_title(ref: str) -> str:
+    try:
+        found = schemas.load(ref)
+    except UserError:
+        return Path(ref).stem
+    return found.title or found.name
+
+
+def model_title(ref: str) -> str:
+    return model_titles().get(ref, ref)
+
+
+def _body(run: Run, live: bool) -> None:
+    job = store.read(run.job.id)
+    if live and job.over:
+        st.rerun()
+    run = Run(run.folder, job)
+    _progress(job)
+    _actions(run)
+    if not (run.folder / "store.sqlite").exists():
+        if live:
+            st.caption(t("The first records appear in a moment: the model is being loaded."))
+        return
+    index = records_index(run.folder)
+    counts = index.counts()
+    _tabs(run, index, counts)
+    if not live and index.refresh(limit=PIECE):
+        st.rerun(scope="fragment")
+
+
+def _progress(job: Job) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        state_badge(job.state)
+        st.caption(" · ".join(part for part in (when(job.created), took(job), *_receipt(job)) if part), width="content")
+        st.page_link("views/jobs.py", label=t("Log"), icon=":material/notes:", query_params={"job": job.id})
+    if not job.over:
+        show_progress(job)
+    elif job.error is not None:
+        show_error(job.error)
+    elif job.state == "cancelled":
+        st.info(t("Stopped as you asked. What was finished is kept."), icon=":material/block:")
+
+
+def _receipt(job: Job) -> list[str]:
+    if job.state != "done":
+        return []
+    rate = t("{rate} rows per second", rate=f"{job.rate:,.1f}") if job.rate else ""
+    return [t("{n} rows", n=f"{job.done:,.0f}"), rate]
+
+
+def _actions(run: Run) -> None:
+    """The one primary button stands first: stop, continue, run all, or see the graph, as the run's state asks for."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if not run.job.over:
+            _cancel(run.job)
+        elif run.job.state != "done":
+            _continue(run.job)
+        elif (rest := rows_left(run)) > 0:
+            _run_all(run, rest)
+        _graph(run, primary=run.job.state == "done" and not rows_left(run))
+        _downloads(run)
+
+
+def rows_left(run: Run) -> int:
+    """How many rows a finished try left out; 0 where it was no try."""
+    if run.limit is None or run.job.done < run.limit:
+        return 0
+    try:
+        rows = look(Path(run.request["input"]), run.request.get("sheet")).rows_estimate
+    except (UserError, KeyError):
+        return 0
+    return max(0, rows - int(run.job.done))
+
+
+def _cancel(job: Job) -> None:
+    with st.popover(t("Stop"), icon=":material/stop_circle:"):
+        st.write(t("Stop this run? What it has finished is kept, and it can go on later."))
+        if st.button(t("Stop the run"), key=f"run.cancel.{job.id}", icon=":material/stop_circle:"):
+            with errors_shown():
+                store.cancel(job.id)
+
+
+def _continue(job: Job) -> None:
+    if st.button(t("Continue"), type="primary", icon=":material/play_arrow:", key=f"run.continue.{job.id}"):
+        with errors_shown():
+            store.restart(job.id)
+            st.rerun()
+
+
+def _run_all(run: Run, rest: int) -> None:
+    label = t("Run all, {n} rows more", n=f"{rest:,}")
+    if st.button(label, type="primary", icon=":material/play_arrow:", key=f"run.all.{run.job.id}"):
+        with errors_shown():
+            store.submit(RunRequest.model_validate(run.request | {"limit": None}))
+            st.rerun()
+
+
+def _graph(run: Run, *, primary: bool) -> None:
+    if st.button(
+        t("See the graph"),
+        type="primary" if primary else "secondary",
+        icon=":material/hub:",
+        key=f"run.graph.{run.job.id}",
+        disabled=not (run.folder / "store.sqlite").exists(),
+    ):
+        st.switch_page("views/graph.py", query_params={"run": str(run.folder)})
+
+
+def _downloads(run: Run) -> None:
+    if not (run.folder / "store.sqlite").exists():
+        return
+    with st.popover(t("Download"), icon=":material/download:"):
+        st.caption(t("What is finished so far. The CSV files open in Excel as they are."))
+        for name in FILES:
+            st.download_button(
+                name,
+                partial(_file, run.folder, name, str(run.job.state)),
+                f"{run.folder.name}-{name}",
+                mimetypes.guess_type(name)[0] or "application/octet-stream",
+                key=f"run.download.{run.job.id}.{name}",
+                on_click="ignore",
+                icon=":material/table:" if name.endswith(".csv") else ":material/data_object:",
+                width="stretch",
+            )
+
+
+def _file(folder: Path, name: str, state: str) -> BinaryIO:
+    """The file as of now: while the run works it is written anew."""
+    if state != "done" or not (folder / name).exists():
+        export_run(folder)
+    return (folder / name).open("rb")
+
+
+def _tabs(run: Run, index, counts) -> None:
+    tasks = run.tasks
+    kinds = [
+        (kind, label)
+        for kind, task, label in (
+            ("entity", "ner", t("Entities")),
+            ("relation", "re", t("Relations")),
+            ("event", "ee", t("Events")),
+        )
+        if task in tasks or counts[kind]
+    ]
+    labels = [f"{label} {counts[kind]:,}" for kind, label in kinds]
+    options = [kind for kind, _ in kinds] + (["failure"] if counts["failure"] else [])
+    names = dict(zip(options, labels + [f"{t('Failures')} {counts['failure']:,}"], strict=False))
+    chosen = st.segmented_control(
+        t("Records"),
+        options,
+        default=options[0],
+        format_func=lambda kind: names[kind],
+        key=f"run.kind.{run.folder.name}",
+        label_visibility="collapsed",
+        required=True,
+    )
+    if chosen == "failure":
+        failures_table(index)
+    elif chosen:
+        records_table(index, chosen)

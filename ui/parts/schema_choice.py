@@ -1,0 +1,182 @@
+"""What to look for: a ready-made schema or one's own, its types as chips, and which tasks to run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from core import paths
+from core.errors import UserError
+from core.extract.schema import Schema, Task, check, from_json, load, ready_made, save
+from ui.i18n import language as page_language
+from ui.i18n import t
+from ui.parts import schema_editor
+from ui.parts.errors import show_error
+from ui.parts.type_chips import type_chips
+
+_WANTED = "extract.schema.wanted"
+
+
+@dataclass(frozen=True)
+class SchemaChoice:
+    """`ref`: a ready-made schema's name or the path of one's own."""
+
+    schema: Schema
+    ref: str
+    tasks: tuple[Task, ...]
+
+    @property
+    def own(self) -> bool:
+        return self.ref.endswith(".json")
+
+
+def schema_choice(language: str | None) -> SchemaChoice | None:
+    """Draw chooser, tasks and types; None while what is chosen can't be asked for.
+
+    `language`: of the text; schemas in it come first, and each language keeps its own choice.
+    """
+    known = _known(language or page_language())
+    ref = _choose(known, language or page_language())
+    schema = known[ref]
+    _buttons(schema, ref)
+    try:
+        check(schema)
+    except UserError as error:
+        show_error(error)
+        return None
+    tasks = _tasks(schema, ref)
+    _types(schema, tasks)
+    return SchemaChoice(schema, ref, tasks) if tasks else None
+
+
+def use(ref: str) -> None:
+    """Choose this schema from the next run of the page on."""
+    st.session_state[_WANTED] = ref
+
+
+def task_name(task: str) -> str:
+    return {"ner": t("Entities"), "re": t("Relations"), "ee": t("Events")}[task]
+
+
+def own_schemas() -> dict[str, Schema]:
+    """{path: schema} of the workspace, newest first; a file that can't be read is left out."""
+    found = {}
+    for path in sorted(paths.schemas().glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            found[str(path)] = load(path)
+        except UserError:
+            continue
+    return found
+
+
+def _known(language: str) -> dict[str, Schema]:
+    ready = sorted(ready_made(), key=lambda schema: schema.language != language)
+    return {**{schema.name: schema for schema in ready}, **own_schemas()}
+
+
+def _choose(known: dict[str, Schema], language: str) -> str:
+    key = f"extract.schema.{language}"
+    wanted = st.session_state.pop(_WANTED, None)
+    if wanted in known:
+        st.session_state[key] = wanted
+    elif key in st.session_state and st.session_state[key] not in known:
+        del st.session_state[key]
+    return st.selectbox(
+        t("Schema"),
+        list(known),
+        format_func=lambda ref: _label(ref, known[ref]),
+        key=key,
+        persist_state="session",
+    )
+
+
+def _label(ref: str, schema: Schema) -> str:
+    title = schema.title or schema.name
+    tongue = {"zh": "中文", "en": "English"}.get(schema.language, schema.language)
+    return f"{title} · {tongue} · {t('yours')}" if ref.endswith(".json") else f"{title} · {tongue}"
+
+
+def _buttons(schema: Schema, ref: str) -> None:
+    place = Path(ref) if ref.endswith(".json") else None
+    with st.container(horizontal=True, gap="small"):
+        label = t("Edit") if place else t("Edit a copy")
+        if st.button(label, icon=":material/edit:", key="extract.schema.edit"):
+            schema_editor.edit(schema, place, lambda path: use(str(path)))
+        with st.popover(t("More"), icon=":material/more_horiz:"):
+            if st.button(t("Start an empty schema"), icon=":material/add:", key="extract.schema.new"):
+                schema_editor.edit(Schema(language=page_language()), None, lambda path: use(str(path)))
+            st.download_button(
+                t("Download as JSON"),
+                json.dumps(schema.model_dump(mode="json"), ensure_ascii=False, indent=2),
+                f"{schema_editor.slug(schema.name)}.json",
+                "application/json",
+                on_click="ignore",
+                icon=":material/download:",
+                key="extract.schema.download",
+            )
+            _upload()
+            if place is not None:
+                _delete(place)
+
+
+def _upload() -> None:
+    dropped = st.file_uploader(t("Upload a schema (JSON)"), type=["json"], key="extract.schema.upload")
+    if dropped is None or st.session_state.get("extract.schema.taken") == dropped.file_id:
+        return
+    st.session_state["extract.schema.taken"] = dropped.file_id
+    try:
+        place = schema_editor.free_place(schema_editor.slug(Path(dropped.name).stem))
+        save(from_json(_parsed(dropped.getvalue(), dropped.name), name=Path(dropped.name).stem), place)
+    except UserError as error:
+        show_error(error)
+        return
+    use(str(place))
+    st.rerun()
+
+
+def _parsed(content: bytes, name: str) -> object:
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            "The schema {path} can't be read: {why}.",
+            remedy="Correct the JSON there, or start from a ready-made schema.",
+            path=name,
+            why=str(error) or "nested too deep",
+        ) from error
+
+
+def _delete(place: Path) -> None:
+    st.caption(t("Deleting “{name}” leaves finished runs as they are.", name=place.stem))
+    if st.button(t("Delete this schema"), icon=":material/delete:", key="extract.schema.delete"):
+        place.unlink(missing_ok=True)
+        st.rerun()
+
+
+def _tasks(schema: Schema, ref: str) -> tuple[Task, ...]:
+    if len(schema.tasks) == 1:
+        return schema.tasks
+    usual = [task for task in schema.tasks if task != "ee"] or list(schema.tasks)
+    chosen = st.pills(
+        t("What to extract"),
+        schema.tasks,
+        selection_mode="multi",
+        default=usual,
+        format_func=task_name,
+        key=f"extract.tasks.{ref}",
+        persist_state="session",
+    )
+    if not chosen:
+        st.info(t("Choose at least one of them."), icon=":material/help:")
+    return tuple(task for task in schema.tasks if task in chosen)
+
+
+def _types(schema: Schema, tasks: tuple[Task, ...]) -> None:
+    """The types that will be asked for; entity types in the colours that they have in text, table and graph."""
+    for task in tasks:
+        if len(tasks) > 1:
+            st.caption(task_name(task))
+        type_chips(schema.types(task), key=f"extract.types.{task}")
