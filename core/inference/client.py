@@ -1,0 +1,369 @@
+"""What the app's own parts use: load, unload, ask. Light: nothing here imports an engine's library."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import httpx
+
+from core import models, paths
+from core.errors import UserError
+from core.inference import state, wire
+from core.inference.decoding import Decoding
+from core.inference.engine import Capabilities, Finish, Generation, HostGone, Options, Piece, PromptTooLong
+from core.inference.engines import remote
+
+__all__ = ["Answer", "Client", "HostGone", "HostStatus", "PromptTooLong", "connect", "load", "status", "unload"]
+
+IDLE_VARIABLE = "KNOWLM_HOST_IDLE"
+START_PATIENCE = 60.0
+"""Seconds for a host to begin; loading the model comes after that and may take as long as it needs."""
+STOP_PATIENCE = 10.0
+ANSWER_PATIENCE = 900.0
+_children: list[subprocess.Popen] = []
+"""Hosts this process started, kept so that ended ones are reaped."""
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    state: Literal["empty", "loading", "ready", "died"]
+    model: str = ""
+    title: str = ""
+    engine: str = ""
+    why_engine: str = ""
+    can: dict[str, Any] = field(default_factory=dict)
+    context: int = 0
+    parallel: int = 0
+    busy: int = 0
+    error: UserError | None = None
+    pid: int = 0
+    rss: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    text: str
+    finish: Finish
+    prompt_tokens: int
+    tokens: int
+    seconds: float
+    first_token_seconds: float | None = None
+    seed: int | None = None
+
+
+def status() -> HostStatus:
+    """What the host's files and the host itself say now."""
+    _reap()
+    record = state.read()
+    if record is None:
+        return HostStatus("empty")
+    known = {name: getattr(record, name) for name in ("title", "engine", "why_engine", "can", "context", "parallel")}
+    known |= {"model": record.ref, "pid": record.pid}
+    if not state.alive():
+        if state.read() != record:  # it ended in order, or another took its place, while we looked
+            return status()
+        return HostStatus("died", **known, error=state.why_it_died(record))
+    if not record.address:
+        return HostStatus("loading", **known)
+    try:
+        health = _ask(record, "GET", "/health", timeout=5)
+    except httpx.HTTPError:
+        return HostStatus("ready" if state.alive() else "died", **known)
+    return HostStatus("ready", **known, busy=int(health.get("busy", 0)), rss=int(health.get("rss", 0)))
+
+
+def load(
+    ref: str,
+    *,
+    engine: str | None = None,
+    wait: bool = True,
+    force: bool = False,
+    options: Options | None = None,
+    idle: float | None = None,
+) -> HostStatus:
+    """Have this model loaded, the one before unloaded first. Nothing happens if it is loaded already.
+
+    `idle`: seconds without a request after which it unloads itself; 0: never. Raises UserError, also
+    if another model is answering and `force` is not set.
+    """
+    model = models.resolve(ref)
+    if model.format == "remote":
+        raise UserError(
+            "{model} runs on another server: there is nothing to load.", remedy="Use it as it is.", model=model.title
+        )
+    with state.starting_lock():
+        now = status()
+        if not _serves(now, model.ref, engine):
+            if now.state == "ready" and now.busy and not force:
+                raise UserError(
+                    "The model {model} is answering {count} requests.",
+                    remedy="Wait until it is done, or stop it first.",
+                    model=now.title or now.model,
+                    count=now.busy,
+                )
+            _stop()
+            _start(model.ref, engine, options or Options(), idle)
+    return _until_ready(model.ref) if wait else status()
+
+
+def unload() -> None:
+    """End the host, whatever it does; returns when its memory is free again."""
+    with state.starting_lock():
+        _stop()
+
+
+def connect(ref: str) -> Client:
+    """A client of this model: loads it if it isn't loaded; a remote one needs no host. Raises UserError."""
+    model = models.resolve(ref)
+    if model.format == "remote":
+        engine = remote.Engine()
+        loaded = engine.load(model, Options())
+        return Client(model, engine, parallel=loaded.parallel, context=loaded.context, can=asdict(engine.can))
+    now = load(model.ref)
+    record = state.read()
+    if record is None or record.ref != model.ref or not record.address:
+        raise HostGone("The model {model} was unloaded.", remedy="Load it again.", model=now.title or model.title)
+    engine = remote.Engine(silence=ANSWER_PATIENCE, tries=1)
+    engine.can = _capabilities(record.can)
+    engine.open(f"{record.address}/v1", state.token(), wire.SERVER, model.ref)
+    return Client(model, engine, parallel=record.parallel, context=record.context, can=record.can, start=record.start)
+
+
+class Client:
+    """Asks one loaded model. Safe to use from several threads; `parallel` of them are answered at once."""
+
+    def __init__(
+        self,
+        model: models.Model,
+        engine: remote.Engine,
+        *,
+        parallel: int,
+        context: int,
+        can: dict[str, Any],
+        start: str = "",
+    ) -> None:
+        self.model, self.parallel, self.context, self.can = model, parallel, context, can
+        self._engine = engine
+        self._start = start
+        """The host's start that this client belongs to; empty for a foreign server."""
+
+    def complete(
+        self, prompt: str, decoding: Decoding, *, grammar: str | None = None, stop: tuple[str, ...] = ()
+    ) -> Answer:
+        return self._answer(Generation(decoding, wire.clean(prompt), (), grammar, stop))
+
+    def chat(
+        self,
+        messages: list[dict[str, str]],
+        decoding: Decoding,
+        *,
+        grammar: str | None = None,
+        stop: tuple[str, ...] = (),
+    ) -> Answer:
+        return self._answer(Generation(decoding, None, tuple(messages), grammar, stop))
+
+    def stream(
+        self, prompt: str, decoding: Decoding, *, grammar: str | None = None, stop: tuple[str, ...] = ()
+    ) -> Iterator[str]:
+        """The answer's texts as they come. Closing the iterator ends the computation."""
+        yield from self._texts(Generation(decoding, wire.clean(prompt), (), grammar, stop))
+
+    def stream_chat(self, messages: list[dict[str, str]], decoding: Decoding) -> Iterator[str]:
+        yield from self._texts(Generation(decoding, None, tuple(messages)))
+
+    def pieces(self, request: Generation, stop: threading.Event) -> Iterator[Piece]:
+        """The stream with its counts. Setting `stop` ends it, also while the model still reads the prompt."""
+        try:
+            yield from self._engine.generate(request, stop)
+        except UserError as error:
+            raise self._explained(error) from error
+
+    def count(self, text: str) -> int | None:
+        """Tokens of a text; None where the server can't say."""
+        try:
+            return self._engine.count(wire.clean(text)) or None
+        except UserError as error:
+            if self._start:
+                raise self._explained(error) from error
+            return None
+
+    def close(self) -> None:
+        self._engine.unload()
+
+    def _texts(self, request: Generation) -> Iterator[str]:
+        for piece in self.pieces(request, threading.Event()):
+            if piece.text:
+                yield piece.text
+
+    def _answer(self, request: Generation) -> Answer:
+        began = time.monotonic()
+        try:
+            body = self._engine.answer(request)
+            choice = body["choices"][0]
+            text = choice["message"]["content"] if request.messages else choice["text"]
+        except UserError as error:
+            raise self._explained(error) from error
+        except (KeyError, IndexError, TypeError) as error:
+            raise UserError(
+                "The server {url} sent an answer without a text.",
+                remedy="Check the address: it must be an OpenAI-compatible server's.",
+                url=self.model.url or self.model.ref,
+            ) from error
+        finish = remote.reason(choice.get("finish_reason")) or "stop"
+        if self._start and finish == "cancelled":  # nobody but the host's end cancels a whole answer
+            raise self._gone()
+        usage, ours = body.get("usage") or {}, body.get("knowlm") or {}
+        return Answer(
+            text or "",
+            finish,
+            int(usage.get("prompt_tokens") or 0),
+            int(usage.get("completion_tokens") or 0),
+            time.monotonic() - began,
+            ours.get("first_token_seconds"),
+            ours.get("seed"),
+        )
+
+    def _explained(self, error: UserError) -> UserError:
+        """The error itself, or HostGone with the reason if our host is no longer the one we knew."""
+        if not self._start or isinstance(error, PromptTooLong | HostGone):
+            return error
+        record = state.read()
+        if record is not None and record.start == self._start and state.alive():
+            # A process takes a moment to die once its connections are cut.
+            broken = isinstance(error.__cause__, httpx.HTTPError)
+            if not broken or not _dies_soon():
+                return error
+        return self._gone()
+
+    def _gone(self) -> HostGone:
+        record = state.read()
+        if record is not None and record.start == self._start:
+            why = state.why_it_died(record)
+            return HostGone(why.problem, remedy=why.remedy, **why.values)
+        if record is not None:
+            return HostGone(
+                "The model {model} was unloaded: {other} took its place.",
+                remedy="Load it again.",
+                model=self.model.title,
+                other=record.title or record.ref,
+            )
+        return HostGone("The model {model} was unloaded.", remedy="Load it again.", model=self.model.title)
+
+
+def _serves(now: HostStatus, ref: str, engine: str | None) -> bool:
+    return now.state in ("ready", "loading") and now.model == ref and engine in (None, now.engine)
+
+
+def _start(ref: str, engine: str | None, options: Options, idle: float | None) -> None:
+    """Start a host and wait until its record is there. Call with the starting lock held."""
+    start = secrets.token_hex(8)
+    words = [sys.executable, "-m", "core.inference.host", ref, "--start", start]
+    words += ["--engine", engine] if engine else []
+    words += [word for name, value in asdict(options).items() if value for word in (f"--{name}", str(value))]
+    seconds = idle if idle is not None else os.environ.get(IDLE_VARIABLE)
+    words += ["--idle", str(seconds)] if seconds is not None else []
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    handle = os.open(state.log_file(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as log:
+        child = subprocess.Popen(
+            words,
+            cwd=paths.PROJECT,
+            env=os.environ | offline | {"PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _children.append(child)
+    until = time.monotonic() + START_PATIENCE
+    while time.monotonic() < until:
+        record = state.read()
+        if record is not None and record.start == start:
+            return
+        if child.poll() is not None:
+            break
+        time.sleep(0.02)
+    raise UserError(
+        "The model's process did not start: {why}",
+        remedy="The log {log} says more.",
+        why=next(iter(state.log_tail(1)), "no reason given"),
+        log=state.log_file(),
+    )
+
+
+def _stop() -> None:
+    """End the host that runs, if one does, and forget it. Call with the starting lock held."""
+    record = state.read()
+    if record is not None and state.alive():
+        if record.address:
+            try:
+                _ask(record, "POST", "/shutdown", timeout=2)
+            except httpx.HTTPError:
+                _end(record.pid, kill=False)
+        else:
+            _end(record.pid, kill=False)
+        if not _ends_within(STOP_PATIENCE):
+            _end(record.pid, kill=True)
+            _ends_within(STOP_PATIENCE)
+    state.clear()
+    _reap()
+
+
+def _end(pid: int, *, kill: bool) -> None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        process.kill() if kill else process.terminate()
+    except psutil.NoSuchProcess:
+        pass
+
+
+def _ends_within(seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while state.alive():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _until_ready(ref: str) -> HostStatus:
+    while True:
+        now = status()
+        if now.state == "died" and now.model == ref and now.error is not None:
+            raise now.error
+        if now.model != ref or now.state == "empty":
+            raise HostGone("The model {model} was unloaded.", remedy="Load it again.", model=ref)
+        if now.state == "ready":
+            return now
+        time.sleep(0.05)
+
+
+def _dies_soon() -> bool:
+    return _ends_within(1.0)
+
+
+def _reap() -> None:
+    _children[:] = [child for child in _children if child.poll() is None]
+
+
+def _ask(record: state.Record, method: str, path: str, timeout: float) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {state.token()}"}
+    with httpx.Client(trust_env=False, timeout=timeout, headers=headers) as http:
+        answer = http.request(method, record.address + path)
+        answer.raise_for_status()
+        return answer.json()
+
+
+def _capabilities(can: dict[str, Any]) -> Capabilities:
+    names = Capabilities.__dataclass_fields__
+    return Capabilities(**{name: value for name, value in can.items() if name in names})

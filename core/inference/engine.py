@@ -1,0 +1,150 @@
+"""What an engine is: one file in `engines/` whose class `Engine` loads a model and answers with it.
+
+The host chooses one by the model's format, in the order of `preference`, and says why; a person can
+name another. An engine that can't do a thing says so in `can` and refuses it by name.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from core import registry
+from core.errors import UserError
+from core.inference.decoding import Decoding
+from core.models import Model
+
+Finish = Literal["stop", "length", "cancelled"]
+
+
+class HostGone(UserError):
+    """The host died, was unloaded, or another model took its place."""
+
+
+class PromptTooLong(UserError):
+    """The prompt leaves no room for an answer in the model's context."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One request: a bare `prompt`, or `messages` for the model's chat template. Exactly one of them."""
+
+    decoding: Decoding
+    prompt: str | None = None
+    messages: tuple[dict[str, str], ...] = ()
+    grammar: str | None = None
+    """GBNF with a rule named `root`."""
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of an answer: whole characters only. The last one has `finish` and the counts."""
+
+    text: str = ""
+    finish: Finish | None = None
+    prompt_tokens: int = 0
+    tokens: int = 0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    formats: tuple[str, ...]
+    devices: tuple[str, ...] = ("cpu",)
+    grammar: bool = False
+    lora: bool = False
+    """True only where its effect on the logits is proven by a test."""
+    beams: bool = False
+    seed: bool = True
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a load may ask for; 0 and "" leave the choice to the engine."""
+
+    context: int = 0
+    parallel: int = 0
+    threads: int = 0
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What came of a load: tokens a sequence, sequences at once, where it runs."""
+
+    context: int
+    parallel: int
+    device: str = "cpu"
+
+
+class Engine(Protocol):
+    title: ClassVar[str]
+    why: ClassVar[str]
+    """One sentence: why it is chosen when nobody names one."""
+    preference: ClassVar[int]
+    """Lower is tried first."""
+    can: Capabilities
+
+    def load(self, model: Model, options: Options) -> Loaded:
+        """Raises UserError where the file is broken, unsuitable or too large."""
+
+    def generate(self, request: Generation, stop: threading.Event) -> Iterator[Piece]:
+        """Pieces as they come; one without text only says that it is still at work.
+
+        Setting `stop` or closing the iterator ends the computation. Safe to call from several threads.
+        """
+
+    def count(self, text: str) -> int:
+        """Tokens of a text."""
+
+    def unload(self) -> None: ...
+
+
+def engines() -> dict[str, Any]:
+    """{name: class} of every engine, the preferred first."""
+    found = {name: module.Engine for name, module in registry.plugins("core.inference.engines").items()}
+    return dict(sorted(found.items(), key=lambda pair: pair[1].preference))
+
+
+def choose(model: Model, named: str | None = None) -> tuple[str, Any, str]:
+    """(name, class, why) of the engine for a model. Raises UserError if the named one can't."""
+    known = engines()
+    if named:
+        if named not in known:
+            raise UserError(
+                "There is no engine “{engine}”.", remedy="Choose one of: {known}.", engine=named, known=", ".join(known)
+            )
+        if model.format not in known[named].can.formats:
+            able = [name for name, made in known.items() if model.format in made.can.formats]
+            raise UserError(
+                "The engine {engine} can't load {model}: it does not read the format {format}.",
+                remedy="Choose one of: {able}.",
+                engine=named,
+                model=model.title,
+                format=model.format,
+                able=", ".join(able),
+            )
+        return named, known[named], "It was chosen by hand."
+    name, made = next((name, made) for name, made in known.items() if model.format in made.can.formats)
+    return name, made, made.why
+
+
+def refuse_impossible(title: str, can: Capabilities, request: Generation) -> None:
+    """Raise UserError for what a request asks and the engine can't do, and for an empty prompt."""
+    if request.grammar is not None and not can.grammar:
+        raise UserError(
+            "{engine} can't keep an answer to a grammar.",
+            remedy="Load the model with an engine that can, such as llamacpp.",
+            engine=title,
+        )
+    if request.decoding.beams > 1 and not can.beams:
+        raise UserError(
+            "{engine} can't follow several beams.",
+            remedy="Set beams to 1, or load the model with the engine transformers.",
+            engine=title,
+        )
+    if not request.prompt and not request.messages:
+        raise UserError("The prompt is empty.", remedy="Write something for the model to go on from.")
