@@ -1,0 +1,136 @@
+"""The studio dialect, version 1: its prompt and its answer format, side by side.
+
+An answer is one line a type that occurs, in the schema's order, `type: record || record`:
+
+    person: Marie Curie || Pierre Curie          NER: a record is a span
+    spouse: Marie Curie | Pierre Curie           RE:  head | tail
+    marriage: married | who: Marie | when: 1895  EE:  trigger | role: span | role: span
+
+and `none` where nothing was found. Normalised text holds neither `|` nor line ends, so this needs no
+quotes. The text stands last in the prompt: all rows of a batch share what is before it.
+
+Adapters are trained on these bytes: any change of `prompt` or `write` is a new VERSION
+(tests/core/test_extract_studio.py pins each).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.extract.answer import Found, Reading
+from core.extract.dialects import _free_answers as free
+from core.extract.schema import Schema, Task, label
+
+VERSION = 1
+NONE, SEPARATOR, PART = "none", " || ", " | "
+STOP = ("\n\n",)
+
+_INSTRUCTIONS = {
+    "en": {
+        "ner": (
+            "Find the entities in the text. Answer with one line for each type that occurs: type: entity || entity\n"
+            "Copy entities exactly from the text. If there are none, answer: none\nTypes:"
+        ),
+        "re": (
+            "Find the relations in the text. Answer with one line for each relation that occurs: "
+            "relation: head | tail || head | tail\n"
+            "Copy heads and tails exactly from the text. If there are none, answer: none\nRelations:"
+        ),
+        "ee": (
+            "Find the events in the text. Answer with one line for each type that occurs: "
+            "type: trigger | role: argument || trigger | role: argument\n"
+            "Copy triggers and arguments exactly from the text. If there are none, answer: none\nTypes:"
+        ),
+    },
+    "zh": {
+        "ner": (
+            "找出文本中的实体。出现的每个类型写一行：类型: 实体 || 实体\n实体须与原文一字不差。没有则回答：none\n类型："
+        ),
+        "re": (
+            "找出文本中的关系。出现的每种关系写一行：关系: 头 | 尾 || 头 | 尾\n"
+            "头和尾须与原文一字不差。没有则回答：none\n关系："
+        ),
+        "ee": (
+            "找出文本中的事件。出现的每个类型写一行：类型: 触发词 | 角色: 论元 || 触发词 | 角色: 论元\n"
+            "触发词和论元须与原文一字不差。没有则回答：none\n类型："
+        ),
+    },
+}
+_TEXT = {"en": "\nText: ", "zh": "\n文本："}
+# the answer starts on a line of its own: its first line is cut into the same tokens as the others
+_ANSWER = {"en": "\nAnswer:\n", "zh": "\n回答：\n"}
+
+
+def prompt(task: Task, schema: Schema, text: str) -> str:
+    """The whole prompt for a normalised text."""
+    language = "zh" if schema.language == "zh" else "en"
+    head = "\n".join([_INSTRUCTIONS[language][task], *_types(task, schema)])
+    return f"{head}{_TEXT[language]}{text}{_ANSWER[language]}"
+
+
+def _types(task: Task, schema: Schema) -> list[str]:
+    if task == "ner":
+        return [_line(made.name, made.description) for made in schema.entities]
+    if task == "re":
+        return [_line(made.name, made.description, _ends(made.head, made.tail)) for made in schema.relations]
+    return [
+        line
+        for made in schema.events
+        for line in (
+            _line(made.name, made.description),
+            *(f"  {_line(role.name, role.description)}" for role in made.roles),
+        )
+    ]
+
+
+def _line(name: str, description: str, aside: str = "") -> str:
+    told = " ".join(description.split())
+    return f"- {label(name)}{aside}{': ' + told if told else ''}"
+
+
+def _ends(head: str, tail: str) -> str:
+    return f" ({label(head) or '*'} | {label(tail) or '*'})" if head or tail else ""
+
+
+def write(task: Task, schema: Schema, found: Sequence[Found]) -> str:
+    """The answer that says this. Records keep their order within a type; texts are normalised ones."""
+    made = []
+    for type_ in schema.types(task):
+        records = [_record(task, one) for one in found if one.type == type_.name]
+        if records:
+            made.append(f"{label(type_.name)}: {SEPARATOR.join(records)}")
+    return "\n".join(made) or NONE
+
+
+def _record(task: Task, one: Found) -> str:
+    if task == "ee":
+        return PART.join([one.text, *(f"{label(role)}: {text}" for role, text in one.parts)])
+    return PART.join([one.text, *(text for _, text in one.parts)])
+
+
+def read(task: Task, schema: Schema, answer: str, *, cut: bool = False) -> Reading:
+    """What an answer says. Never raises. `cut`: generation ended at its limit, so the last record isn't whole."""
+    strict = _strict(task, schema, answer)
+    if strict is not None and not cut:
+        return Reading(strict)
+    return free.read(task, schema, answer, cut=cut)
+
+
+def _strict(task: Task, schema: Schema, answer: str) -> tuple[Found, ...] | None:
+    """The records of an answer that keeps to the format to the letter, else None."""
+    if answer.strip() == NONE:
+        return ()
+    types = {label(made.name): made for made in schema.types(task)}
+    found: list[Found] = []
+    for line in answer.strip().split("\n"):
+        name, colon, rest = line.partition(": ")
+        if not colon or name not in types or not rest:
+            return None
+        del types[name]  # a line a type
+        made = next(made for made in schema.types(task) if label(made.name) == name)
+        for record in rest.split(SEPARATOR):
+            one = free.record(task, made, record.split(PART))
+            if one is None or one.dropped or one.repaired:
+                return None
+            found.extend(one.found)
+    return tuple(found)

@@ -1,0 +1,182 @@
+"""A person's file as documents: which columns it has, and the texts of one of them, streamed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from core.errors import UserError
+from core.extract import tables
+from core.extract.language import language_of
+from core.extract.tables import Layout, Row, is_number
+from core.records import Document
+
+__all__ = ["ColumnInfo", "TableInfo", "Unreadable", "documents", "inspect", "language_of"]
+
+_SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    name: str
+    looks_like_text: bool
+    numeric: bool
+    """Every filled cell of the sample is a number."""
+    mean_length: float
+    """Characters, over the sample's filled cells."""
+    sample: str
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """What a preview shows. `rows_estimate` is exact for small files. `header`: whether the file names its columns."""
+
+    format: str
+    encoding: str
+    delimiter: str
+    header: bool
+    columns: list[ColumnInfo]
+    rows_estimate: int
+    preview: list[dict[str, str]]
+    sheets: tuple[str, ...] = ()
+    sheet: str = ""
+
+    @property
+    def text_column(self) -> str | None:
+        """The column that most likely holds the texts: the longest that looks like text."""
+        texts = [column for column in self.columns if column.looks_like_text]
+        return max(texts, key=lambda column: column.mean_length).name if texts else None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable(Document):
+    """A row of the file that yields no text, and why. It becomes an error row of the run."""
+
+    error: UserError | None = None
+
+
+def inspect(path: str | Path, sheet: str | None = None) -> TableInfo:
+    """Look at the first rows of a file. Raises UserError where it can't be read at all."""
+    layout = tables.layout_of(Path(path), sheet)
+    sample = [row for row in islice(tables.rows(layout), _SAMPLE) if row.cells]
+    return TableInfo(
+        layout.format,
+        layout.encoding,
+        layout.delimiter,
+        layout.header,
+        [_column(name, [row.cells.get(name, "") for row in sample]) for name in layout.columns],
+        _estimate(layout, sample),
+        [row.cells for row in sample[:20]],
+        layout.sheets,
+        layout.sheet,
+    )
+
+
+def documents(
+    path: str | Path, text_column: str | None = None, id_column: str | None = None, *, sheet: str | None = None
+) -> Iterator[Document]:
+    """The texts of one column, in constant memory; an `Unreadable` for a row that can't be used.
+
+    `text_column` None: the one that looks most like text. Without an id column the id is the row's
+    number, from 1. Raises UserError before the first row where the file or the columns are wrong.
+    """
+    named = tuple(name for name in (text_column, id_column) if name)
+    layout = tables.layout_of(Path(path), sheet, named)
+    column = resolve_column(layout, text_column)
+    if id_column and id_column not in layout.columns:
+        raise _no_such_column(layout, id_column)
+    return _documents(layout, column, id_column)
+
+
+def resolve_column(layout: Layout, text_column: str | None) -> str:
+    """The column's name, checked: it is there and holds something other than numbers. Raises UserError."""
+    sample = [row for row in islice(tables.rows(layout), _SAMPLE) if row.cells]
+    if text_column is None:
+        infos = [_column(name, [row.cells.get(name, "") for row in sample]) for name in layout.columns]
+        texts = [info for info in infos if info.looks_like_text]
+        if not texts:
+            raise UserError(
+                "No column of {path} looks like text.",
+                remedy="Name the one to read with --text-column; it has: {columns}.",
+                path=layout.path,
+                columns=", ".join(layout.columns),
+            )
+        return max(texts, key=lambda info: info.mean_length).name
+    if text_column not in layout.columns:
+        raise _no_such_column(layout, text_column)
+    if _column(text_column, [row.cells.get(text_column, "") for row in sample]).numeric:
+        raise UserError(
+            "The column “{column}” holds numbers, not text.",
+            remedy="Choose another column: {columns}.",
+            column=text_column,
+            columns=", ".join(name for name in layout.columns if name != text_column) or "–",
+        )
+    return text_column
+
+
+def digest(path: str | Path) -> str:
+    """The file's sha256."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _documents(layout: Layout, column: str, id_column: str | None) -> Iterator[Document]:
+    seen: set[bytes] = set()
+    for row in tables.rows(layout):
+        name = row.cells.get(id_column, "").strip() if id_column else ""
+        name = name or str(row.number + 1)
+        document_id = _distinct(name, row.number, seen) if id_column else name
+        text = row.cells.get(column)
+        if row.error is None and text is not None:
+            yield Document(document_id, text, row.number)
+        else:
+            yield Unreadable(document_id, text or "", row.number, row.error or _missing(row, column))
+
+
+def _distinct(name: str, number: int, seen: set[bytes]) -> str:
+    """The id, or `id#row` where an earlier row has the same. Eight bytes a row are kept."""
+    mark = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    if mark in seen:
+        return f"{name}#{number + 1}"
+    seen.add(mark)
+    return name
+
+
+def _missing(row: Row, column: str) -> UserError:
+    return UserError(
+        "Line {line} has no cell in the column “{column}”.",
+        remedy="Fill it, or take the line out; the other rows are not touched by it.",
+        line=row.line,
+        column=column,
+    )
+
+
+def _no_such_column(layout: Layout, name: str) -> UserError:
+    return UserError(
+        "{path} has no column “{column}”.",
+        remedy="It has: {columns}.",
+        path=layout.path,
+        column=name,
+        columns=", ".join(layout.columns),
+    )
+
+
+def _column(name: str, cells: list[str]) -> ColumnInfo:
+    filled = [cell for cell in cells if cell.strip()]
+    numeric = bool(filled) and all(map(is_number, filled))
+    mean = sum(map(len, filled)) / len(filled) if filled else 0.0
+    wordy = sum(" " in cell.strip() or any("\u3040" <= char <= "\uffdc" for char in cell) for cell in filled)
+    looks_like_text = bool(filled) and not numeric and mean >= 8 and wordy >= len(filled) / 2
+    return ColumnInfo(name, looks_like_text, numeric, mean, next(iter(filled), "")[:200])
+
+
+def _estimate(layout: Layout, sample: list[Row]) -> int:
+    if len(sample) < _SAMPLE:
+        return len(sample)
+    if layout.format == "xlsx":
+        return sum(1 for _ in tables.rows(layout))
+    read = sum(len(cell.encode("utf-8", "replace")) + 1 for row in sample for cell in row.cells.values())
+    return max(len(sample), round(layout.path.stat().st_size * len(sample) / max(read, 1)))
