@@ -14,7 +14,6 @@ from core.jobs.events import Seen, log_tail
 LOW_MEMORY = 0.05
 """Share of all memory: a SIGKILL that comes when less than this was free is most likely the kernel's."""
 FULL_DISK = 1_000_000
-AGAIN = "Restart the job: what is finished is kept. The log ends with: {last}"
 
 
 def oom_kills() -> int | None:
@@ -79,20 +78,31 @@ def _unseen(folder: Path, started: dict[str, Any], last: str) -> UserError:
     import psutil
 
     if psutil.boot_time() > started["time"]:
-        return UserError("The computer was restarted while this job ran.", remedy=AGAIN, last=last)
+        return UserError(
+            "The computer was restarted while this job ran.",
+            remedy="Restart the job: what is finished is kept. The log ends with: {last}",
+            last=last,
+        )
     if shutil.disk_usage(folder).free < FULL_DISK:
         return UserError(
             "This job ended when the disk was full.",
             remedy="Free some space, then restart the job: it goes on. The log ends with: {last}",
             last=last,
         )
-    return UserError("All processes of this job were killed from outside.", remedy=AGAIN, last=last)
+    return UserError(
+        "All processes of this job were killed from outside.",
+        remedy="Restart the job: what is finished is kept. The log ends with: {last}",
+        last=last,
+    )
 
 
 def _by_exit_code(code: int, seen: Seen, last: str) -> UserError:
     if code >= 0:
         return UserError(
-            "This job ended with exit code {code} and without a result.", remedy=AGAIN, code=code, last=last
+            "This job ended with exit code {code} and without a result.",
+            remedy="Restart the job: what is finished is kept. The log ends with: {last}",
+            code=code,
+            last=last,
         )
     name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
     if name == "SIGKILL" and seen.memory_free is not None and seen.memory_free < LOW_MEMORY:
@@ -104,7 +114,12 @@ def _by_exit_code(code: int, seen: Seen, last: str) -> UserError:
             last=last,
         )
     if name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"):
-        return UserError("This job was ended from outside ({signal}).", remedy=AGAIN, signal=name, last=last)
+        return UserError(
+            "This job was ended from outside ({signal}).",
+            remedy="Restart the job: what is finished is kept. The log ends with: {last}",
+            signal=name,
+            last=last,
+        )
     return UserError(
         "This job crashed ({signal}).",
         remedy="Restart the job. If it crashes again, report it with the end of its log: {last}",

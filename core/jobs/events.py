@@ -185,7 +185,7 @@ def log_tail(path: Path, last: int) -> list[str]:
     size = 200 * max(last, 1)
     while True:
         lines = _tail(path, size)
-        if len(lines) > last + 1 or size > min(_size(path), 20_000_000):
+        if len(lines) > last or size > min(_size(path), 20_000_000):
             break
         size *= 4
     texts = (line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "backslashreplace") for line in lines)

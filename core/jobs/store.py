@@ -42,6 +42,8 @@ class Job:
     """Seconds since 1970, as all times here."""
     state: State
     attempt: int = 1
+    cancelling: bool = False
+    """Asked to stop, and still running."""
     done: float = 0.0
     total: float | None = None
     unit: str = ""
@@ -246,9 +248,9 @@ def _state(folder: Path, attempt: int, since: float) -> dict[str, Any]:
     }
     if result is not None:
         return about | _finished(result)
-    if running:
-        return about | {"state": "running", "eta": _eta(seen)}
     cancelled = files.of_attempt(folder, files.CANCEL, attempt)
+    if running:
+        return about | {"state": "running", "eta": _eta(seen), "cancelling": cancelled is not None}
     ended = files.of_attempt(folder, files.EXIT, attempt)
     if cancelled is not None:
         return about | {"state": "cancelled", "ended": (ended or cancelled)["time"]}

@@ -195,6 +195,8 @@ def test_a_job_that_ignores_term_is_killed_with_its_children() -> None:
     child = logged_child(job)
     before = time.monotonic()
     store.cancel(job.id)
+    job = store.read(job.id)
+    assert job.state == "running" and job.cancelling
     job = ended(job)
     assert job.state == "cancelled" and time.monotonic() - before > processes.GRACE - 1
     until(lambda: not psutil.pid_exists(child))

@@ -86,7 +86,7 @@ def test_an_id_never_leads_out_of_the_jobs_folder(workspace: Path, id: str) -> N
 
 def test_an_id_may_be_cut_short_while_it_is_clear(workspace: Path) -> None:
     first, second = make_job(1), make_job(201)
-    assert store.find(first.name[:14]).id != store.find(second.name).id
+    assert store.find(first.name[:17]).id != store.find(second.name).id
     with pytest.raises(UserError, match="start of 2 job ids"):
         store.find("2026")
     with pytest.raises(UserError, match="There is no job “1999”"):
