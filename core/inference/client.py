@@ -132,7 +132,7 @@ def connect(ref: str) -> Client:
     if record is None or record.ref != model.ref or not record.address:
         raise HostGone("The model {model} was unloaded.", remedy="Load it again.", model=now.title or model.title)
     engine = remote.Engine(silence=ANSWER_PATIENCE, tries=1)
-    engine.can = _capabilities(record.can)
+    engine.can, engine.title = _capabilities(record.can), record.engine
     engine.open(f"{record.address}/v1", state.token(), wire.SERVER, model.ref)
     return Client(model, engine, parallel=record.parallel, context=record.context, can=record.can, start=record.start)
 

@@ -81,7 +81,7 @@ class Loaded:
 
 
 class Engine(Protocol):
-    title: ClassVar[str]
+    title: str
     why: ClassVar[str]
     """One sentence: why it is chosen when nobody names one."""
     preference: ClassVar[int]

@@ -13,7 +13,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, ClassVar
 
 import httpx
@@ -31,6 +30,8 @@ from core.inference.engine import (
     refuse_impossible,
 )
 from core.inference.gguf_header import Shape, read_shape
+from core.inference.pump import Put, Stopped, pump
+from core.inference.text import BROKEN
 from core.models import Model
 from core.operation import Needs
 
@@ -73,18 +74,13 @@ class Engine:
     def generate(self, request: Generation, stop: threading.Event) -> Iterator[Piece]:
         refuse_impossible(self.title, self.can, request)
         seed = request.decoding.seed if request.decoding.seed is not None else secrets.randbelow(2**31)
-        pieces: SimpleQueue[Piece | Exception | None] = SimpleQueue()
-        gone = threading.Event()
-        work = threading.Thread(target=self._work, args=(request, seed, pieces, lambda: stop.is_set() or gone.is_set()))
-        work.start()
-        try:
-            while (piece := pieces.get()) is not None:
-                if isinstance(piece, Exception):
-                    raise piece
-                yield piece
-        finally:
-            gone.set()
-            work.join()
+
+        def work(put: Put, stopped: Stopped) -> None:
+            heard = _Listener(put, stopped, seed, keep_broken=_quotes_broken(request))
+            ask = self._server.handle_chat_completions if request.messages else self._server.handle_completions
+            heard.finish(ask(_body(request, seed, self._context), heard))
+
+        yield from pump(work, stop)
 
     def count(self, text: str) -> int:
         if self._door is None:
@@ -128,54 +124,44 @@ class Engine:
                 why=error,
             ) from error
 
-    def _work(self, request: Generation, seed: int, pieces: SimpleQueue, stopped: Any) -> None:
-        """Run one request to its end, putting its pieces and at last None. The library swallows our exceptions."""
-        heard = _Listener(pieces, stopped, seed)
-        ask = self._server.handle_chat_completions if request.messages else self._server.handle_completions
-        try:
-            answer = ask(_body(request, seed, self._context), heard)
-            if isinstance(answer, dict) and "error" in answer:
-                heard.fail(answer["error"])
-            if not heard.ended:
-                pieces.put(Piece(finish="cancelled", tokens=heard.tokens, seed=seed))
-        except Exception as error:  # noqa: BLE001 - it is raised again in generate
-            pieces.put(error)
-        pieces.put(None)
-
 
 class _Listener:
-    """Turns the library's chunks into pieces; answers True to stop."""
+    """Turns the library's chunks into pieces; answers True to stop. The library swallows what is raised here."""
 
-    def __init__(self, pieces: SimpleQueue, stopped: Any, seed: int) -> None:
-        self._pieces, self._stopped, self._seed = pieces, stopped, seed
-        self.tokens = 0
-        self.ended = False
+    def __init__(self, put: Put, stopped: Stopped, seed: int, *, keep_broken: bool) -> None:
+        self._put, self._stopped, self._seed = put, stopped, seed
+        self._drop = "" if keep_broken else BROKEN
+        self._tokens = 0
+        self._ended = False
+        self._error: dict | None = None
 
     def __call__(self, chunk: Any) -> bool:
         for part in chunk if isinstance(chunk, list) else [chunk]:
             self._take(part)
-        return bool(self._stopped())
+        return self._stopped()
 
-    def fail(self, error: dict) -> None:
-        if not self.ended:
-            self.ended = True
-            self._pieces.put(_refusal(error))
+    def finish(self, answer: Any) -> None:
+        """Raise what the library refused, or say that it was stopped."""
+        error = answer.get("error", self._error) if isinstance(answer, dict) else self._error
+        if error is not None:
+            raise _refusal(error)
+        if not self._ended:
+            self._put(Piece(finish="cancelled", tokens=self._tokens, seed=self._seed))
 
     def _take(self, part: dict) -> None:
-        if "error" in part:
-            self.fail(part["error"])
-            return
+        self._error = part.get("error", self._error)
         choice = (part.get("choices") or [{}])[0]
         text = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
-        self.tokens += bool(text)
-        if choice.get("finish_reason") is None or self.ended:
-            self._pieces.put(Piece(text))
+        text = text.replace(self._drop, "") if self._drop else text
+        self._tokens += bool(text)
+        if choice.get("finish_reason") is None or self._ended:
+            self._put(Piece(text))
             return
-        self.ended = True
+        self._ended = True
         timings = part.get("timings") or {}
         finish: Finish = "length" if choice["finish_reason"] == "length" else "stop"
         prompt = int(timings.get("prompt_n", 0) + timings.get("cache_n", 0))
-        self._pieces.put(Piece(text, finish, prompt, int(timings.get("predicted_n", self.tokens)), self._seed))
+        self._put(Piece(text, finish, prompt, int(timings.get("predicted_n", self._tokens)), self._seed))
 
 
 def plan(size: int, shape: Shape, options: Options, free: int) -> tuple[int, int]:
@@ -215,6 +201,12 @@ def _body(request: Generation, seed: int, context: int) -> dict[str, Any]:
     if request.grammar is not None:
         body["grammar"] = request.grammar
     return body | ({"messages": list(request.messages)} if request.messages else {"prompt": request.prompt})
+
+
+def _quotes_broken(request: Generation) -> bool:
+    """Whether U+FFFD may be meant: elsewhere it stands for bytes of the model that are no character."""
+    texts = (request.prompt or "", request.grammar or "", *(message["content"] for message in request.messages))
+    return any(BROKEN in text for text in texts)
 
 
 def _refusal(error: dict) -> UserError:

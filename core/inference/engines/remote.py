@@ -28,6 +28,7 @@ from core.models import Model
 KEY_VARIABLE = "KNOWLM_API_KEY"
 PARALLEL = 8
 TRIES = 5
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LONGEST_WAIT = 30.0
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 300.0
@@ -55,7 +56,7 @@ DIALECTS = {
 
 
 class Engine:
-    title: ClassVar[str] = "OpenAI-compatible server"
+    title: str = "This server"
     why: ClassVar[str] = "The model runs on another server; this machine only asks it."
     preference: ClassVar[int] = 30
     can: Capabilities = Capabilities(formats=("remote",), devices=("elsewhere",))
@@ -70,6 +71,13 @@ class Engine:
 
     def load(self, model: Model, options: Options) -> Loaded:
         """Find out which models the server has and what kind it is."""
+        local = urlsplit(model.url).hostname in LOOPBACK
+        if settings.read().offline and not local:
+            raise UserError(
+                "{url} is not on this machine, and the app is set to work offline.",
+                remedy="Switch “offline” off in Settings, or choose a model of this machine.",
+                url=model.url,
+            )
         self.open(model.url, settings.api_key(model.url) or os.environ.get(KEY_VARIABLE, ""))
         served = self._served(model.model_id)
         self._name = str(served["id"])
@@ -86,7 +94,7 @@ class Engine:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = httpx.Timeout(self._silence, connect=CONNECT_SECONDS)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
-        local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+        local = urlsplit(url).hostname in LOOPBACK
         self._http = httpx.Client(headers=headers, timeout=timeout, limits=limits, trust_env=not local)
         self._base, self._name = url.rstrip("/"), name
         self._dialect = DIALECTS.get(dialect, OPENAI)

@@ -1,0 +1,256 @@
+"""Hugging Face transformers on torch: the reference engine. Folders as they are published, beams, any device torch has.
+
+One answer at a time: torch's random numbers are shared by the whole process.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from core import resources
+from core.errors import UserError
+from core.inference.engine import (
+    Capabilities,
+    Finish,
+    Generation,
+    Loaded,
+    Options,
+    Piece,
+    PromptTooLong,
+    refuse_impossible,
+)
+from core.inference.pump import Put, Stopped, pump
+from core.inference.text import Characters, StopAt
+from core.models import Model
+from core.operation import Needs
+
+OVERHEAD = 1.2
+GGUF_GROWTH = 3
+"""The weights stay quantized, but are held twice while they are read."""
+NO_TEMPLATE = "### Instruction:\n{text}\n\n### Response:\n"
+"""For models of the LLaMA age, which came without a chat template."""
+
+
+class _Stopped(Exception):
+    pass
+
+
+class Engine:
+    title: str = "transformers"
+    why: ClassVar[str] = "transformers reads Hugging Face folders as they are, and can follow several beams."
+    preference: ClassVar[int] = 20
+    can = Capabilities(formats=("huggingface", "gguf"), devices=("cpu", "cuda"), grammar=True, beams=True)
+
+    def __init__(self) -> None:
+        self._model: Any = None
+        self._tokenizer: Any = None
+        self._grammar_tokenizer: Any = None
+        self._context = 0
+        self._turn = threading.Lock()
+        self._stopped: Stopped = lambda: False
+
+    def load(self, model: Model, options: Options) -> Loaded:
+        import torch
+
+        growth = GGUF_GROWTH if model.format == "gguf" else OVERHEAD
+        device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        need = int(model.size * growth)
+        for shortage in resources.shortages(Needs(ram=need) if device == "cpu" else Needs(vram=need)):
+            raise shortage
+        torch.set_num_threads(options.threads or resources.cores())
+        self._read(model, device)
+        trained = int(getattr(self._model.config, "max_position_embeddings", 0) or 2048)
+        self._context = min(options.context or trained, trained)
+        self._watch_layers()
+        return Loaded(self._context, 1, device)
+
+    def generate(self, request: Generation, stop: threading.Event) -> Iterator[Piece]:
+        refuse_impossible(self.title, self.can, request)
+        seed = request.decoding.seed if request.decoding.seed is not None else secrets.randbelow(2**31)
+
+        def work(put: Put, stopped: Stopped) -> None:
+            with self._turn:
+                self._stopped = stopped
+                _Answer(self._model, self._tokenizer, request, seed).run(
+                    self._prompt(request), self._grammar(request), put
+                )
+
+        yield from pump(work, stop)
+
+    def count(self, text: str) -> int:
+        return len(self._tokenizer(text)["input_ids"])
+
+    def unload(self) -> None:
+        self._model = self._tokenizer = self._grammar_tokenizer = None
+
+    def _read(self, model: Model, device: str) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        if model.path is None:
+            raise TypeError("a model of this engine has files")
+        gguf = {"gguf_file": model.path.name} if model.format == "gguf" else {}
+        folder = model.path.parent if gguf else model.path
+        common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, **gguf}
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, **common)
+            self._model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32 if gguf else "auto", low_cpu_mem_usage=True, **common
+            )
+            if device == "cpu" and self._model.dtype == torch.float16:  # slow, and some operations lack it
+                self._model.to(torch.bfloat16)
+            self._model.to(device).eval()
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
+            raise UserError(
+                "transformers can't load {path}: {why}",
+                remedy="The files may be incomplete or of a kind it doesn't know: "
+                "download them again, or choose another model.",
+                path=model.path,
+                why=str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__,
+            ) from error
+
+    def _watch_layers(self) -> None:
+        """Let a stop take effect in the middle of a long prompt: looked for before each layer."""
+        import torch
+
+        def look(*_: Any) -> None:
+            if self._stopped():
+                raise _Stopped
+
+        for part in self._model.modules():
+            if isinstance(part, torch.nn.ModuleList):
+                for layer in part:
+                    layer.register_forward_pre_hook(look)
+
+    def _prompt(self, request: Generation) -> list[int]:
+        try:
+            ids = self._template(request) if request.messages else self._tokenizer(request.prompt)["input_ids"]
+        except UserError:
+            raise
+        except Exception as error:  # templates are programs: they raise what they like
+            raise UserError(
+                "The model's chat template refuses these messages: {why}",
+                remedy="Use the roles system, user and assistant in turn, the last one from the user.",
+                why=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            ) from error
+        if len(ids) >= self._context:
+            raise PromptTooLong(
+                "The prompt has {tokens} tokens; this model's context holds {context}.",
+                remedy="Shorten the text, or load the model with a larger context.",
+                tokens=len(ids),
+                context=self._context,
+            )
+        return list(ids)
+
+    def _template(self, request: Generation) -> list[int]:
+        if self._tokenizer.chat_template is None:
+            text = "\n\n".join(message["content"] for message in request.messages)
+            return self._tokenizer(NO_TEMPLATE.format(text=text))["input_ids"]
+        text = self._tokenizer.apply_chat_template(list(request.messages), tokenize=False, add_generation_prompt=True)
+        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _grammar(self, request: Generation) -> Any:
+        """A logits processor that allows only what the grammar does, or None."""
+        if request.grammar is None:
+            return None
+        if request.decoding.beams > 1:
+            raise UserError("A grammar can't be kept over several beams.", remedy="Set beams to 1.")
+        from core.inference.grammar import Constraint, grammar_tokenizer
+
+        if self._grammar_tokenizer is None:
+            self._grammar_tokenizer = grammar_tokenizer(self._tokenizer, self._model.config.vocab_size)
+        return Constraint(self._grammar_tokenizer, request.grammar)
+
+
+class _Answer:
+    """One run of `generate`: streams pieces, or gives the text whole where beams are followed."""
+
+    def __init__(self, model: Any, tokenizer: Any, request: Generation, seed: int) -> None:
+        self._model, self._tokenizer, self._request, self._seed = model, tokenizer, request, seed
+        self._stop = StopAt(request.stop)
+        self._made = 0
+
+    def run(self, prompt: list[int], grammar: Any, put: Put) -> None:
+        import torch
+        from transformers import LogitsProcessorList, StoppingCriteriaList
+
+        decoding = self._request.decoding
+        torch.manual_seed(self._seed)
+        characters = Characters(self._decode, prompt)
+        room = min(decoding.max_tokens, self._longest(prompt))
+
+        def streamed(ids: Any, _scores: Any) -> Any:
+            """Called after each token: take the newest, and say whether to end."""
+            if decoding.beams == 1:
+                self._take(int(ids[0, -1]), characters, put)
+            return torch.full((ids.shape[0],), self._stop.stopped, device=ids.device, dtype=torch.bool)
+
+        inputs = torch.tensor([prompt], device=self._model.device)
+        ended = False
+        try:
+            with torch.inference_mode():
+                output = self._model.generate(
+                    inputs,
+                    attention_mask=torch.ones_like(inputs),
+                    max_new_tokens=room,
+                    pad_token_id=self._pad(),
+                    stopping_criteria=StoppingCriteriaList([streamed]),
+                    logits_processor=LogitsProcessorList([grammar] if grammar else []),
+                    **_settings(self._request),
+                )
+            ended = True
+        except _Stopped:
+            pass
+        if not ended:
+            put(Piece(finish="cancelled", prompt_tokens=len(prompt), tokens=self._made, seed=self._seed))
+            return
+        made = output[0, len(prompt) :].tolist()
+        text = self._stop.rest() if decoding.beams == 1 else self._whole(made, characters)
+        finish: Finish = "stop" if self._stop.stopped or (made[-1:] and made[-1] in self._ends()) else "length"
+        put(Piece(text, finish, len(prompt), len(made), self._seed))
+
+    def _take(self, token: int, characters: Characters, put: Put) -> None:
+        self._made += 1
+        if token not in self._ends():
+            text = self._stop.put(characters.put(token))
+            if text:
+                put(Piece(text))
+
+    def _whole(self, made: list[int], characters: Characters) -> str:
+        ends = self._ends()
+        text = "".join(characters.put(token) for token in made if token not in ends)
+        return self._stop.put(text) + self._stop.rest()
+
+    def _decode(self, ids: list[int]) -> str:
+        return self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def _ends(self) -> set[int]:
+        ends = self._model.generation_config.eos_token_id
+        ends = [ends] if isinstance(ends, int) else list(ends or [])
+        return {*ends, self._tokenizer.eos_token_id}
+
+    def _pad(self) -> int:
+        known = (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id)
+        return next((token for token in known if token is not None), 0)
+
+    def _longest(self, prompt: list[int]) -> int:
+        trained = int(getattr(self._model.config, "max_position_embeddings", 0) or 2048)
+        return max(1, trained - len(prompt))
+
+
+def _settings(request: Generation) -> dict[str, Any]:
+    decoding = request.decoding
+    sampled: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if decoding.temperature > 0:
+        sampled = {
+            "do_sample": True,
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p,
+            "top_k": decoding.top_k,
+        }
+    return sampled | {"num_beams": decoding.beams, "repetition_penalty": decoding.repetition_penalty}
