@@ -19,13 +19,14 @@ from core.weights.check import refuse_swapped, refuse_unlike
 from core.weights.checkpoint import (
     CONFIG_FILES,
     TOKENIZER_FILES,
+    Checkpoint,
     open_checkpoint,
     refuse_quantized,
     small_files,
     without_derived,
 )
 from core.weights.dtypes import DtypeChoice, chosen
-from core.weights.plan import SHARD_GB, Plan, Planned, ShardGB, into_shards, refuse_overlap
+from core.weights.plan import SHARD_GB, Plan, Planned, ShardGB, config_bytes, into_shards, refuse_overlap
 from core.weights.views import Rows, Stacked, Sum, View, Zeros, width
 
 # Sums of all elements that publishers give for the recovered fp32 weights.
@@ -106,7 +107,7 @@ def plan_recover(request: RecoverRequest) -> Plan:
         operation="weights recover",
         shards=into_shards(planned, request.shard_gb),
         inputs=(*base.files, *delta.files),
-        small_files=_small_files(base.folder, delta.folder),
+        small_files=_small_files(base, delta, planned),
         card=card.model_copy(update={"title": card.title or request.out.name, "files": {}}),
     )
 
@@ -127,7 +128,7 @@ def plan_make_delta(request: MakeDeltaRequest) -> Plan:
         operation="weights make-delta",
         shards=into_shards(planned, request.shard_gb),
         inputs=(*base.files, *tuned.files),
-        small_files=_small_files(base.folder, tuned.folder),
+        small_files=_small_files(base, tuned, planned),
         card=Card(title=request.out.name, license=read_card(tuned.folder).license),
     )
 
@@ -190,10 +191,13 @@ def published_check(delta: Path, element_sum: float) -> str | None:
     return None
 
 
-def _small_files(base: Path, tuned: Path) -> dict[str, Path | bytes]:
+def _small_files(base: Checkpoint, tuned: Checkpoint, planned: list[Planned]) -> dict[str, Path | bytes]:
     """Tokenizer and config come from the tuned side; a config that it lacks from the base."""
-    config = small_files(base, CONFIG_FILES) | small_files(tuned, CONFIG_FILES)
-    return {**config, **small_files(tuned, TOKENIZER_FILES)}
+    files: dict[str, Path | bytes] = {**small_files(base.folder, CONFIG_FILES), **small_files(tuned.folder, CONFIG_FILES)}
+    config = tuned.config or base.config
+    if config:
+        files["config.json"] = config_bytes(config, planned)
+    return {**files, **small_files(tuned.folder, TOKENIZER_FILES)}
 
 
 def _with_new_rows(base: View, other: View, sign: int) -> View:

@@ -24,6 +24,8 @@ ITEM_BYTES = {
 }  # fmt: skip
 FLOATS = ("F64", "F32", "F16", "BF16")
 
+TORCH_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
 # The smallest magnitude that rounds to infinity.
 _OVERFLOW = {"F16": 65520.0, "BF16": float(np.uint32(0x7F7F8000).view(np.float32))}
 

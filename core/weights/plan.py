@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -17,7 +18,7 @@ from core import resources
 from core.errors import UserError
 from core.models import Card
 from core.operation import Needs
-from core.weights.dtypes import ITEM_BYTES
+from core.weights.dtypes import ITEM_BYTES, TORCH_NAMES
 from core.weights.tensors import Blob, make_header
 from core.weights.views import View
 
@@ -152,6 +153,18 @@ def into_shards(tensors: Iterable[Planned], shard_gb: float) -> tuple[Shard, ...
     return tuple(
         Shard(f"model-{number:05d}-of-{count:05d}.safetensors", tuple(group)) for number, group in enumerate(groups, 1)
     )
+
+
+def config_bytes(config: Mapping[str, object], planned: Iterable[Planned], **changes: object) -> bytes:
+    """config.json with the number format and the vocabulary that the tensors have."""
+    made = {key: value for key, value in config.items() if key not in ("torch_dtype", "dtype")}
+    tensors = list(planned)
+    dtypes = Counter(tensor.dtype for tensor in tensors)
+    made["dtype"] = TORCH_NAMES[dtypes.most_common(1)[0][0]]
+    for tensor in tensors:
+        if tensor.name.endswith("embed_tokens.weight") and "vocab_size" in made:
+            made["vocab_size"] = tensor.view.shape[0]
+    return json.dumps({**made, **changes}, indent=2, ensure_ascii=False).encode()
 
 
 def refuse_overlap(out: Path, *inputs: Path) -> None:
