@@ -87,7 +87,7 @@ def located(text: str, span: Entity | Span | Argument) -> bool:
 
 
 def warnings_of(extraction: Extraction) -> list[str]:
-    """The warnings a row carries, e.g. that its model does not read the language: English texts, keys of translation."""
+    """The warnings that a row carries, say that its model does not read the language: English, keys of translation."""
     found = extraction.provenance.get("warnings") or ()
     found = [found] if isinstance(found, str | dict) else found
     return [str(warning.get("problem", "")) if isinstance(warning, dict) else str(warning) for warning in found]

@@ -42,7 +42,10 @@ def write_graph(folder: Path, graph: nx.MultiDiGraph, positions: Positions, sour
     sentences: dict[str, int] = {}
 
     def packed(evidence: Iterable[Evidence]) -> list[list]:
-        return [[one.doc, one.start, one.end, one.row, sentences.setdefault(one.sentence, len(sentences)), one.record] for one in evidence]
+        return [
+            [one.doc, one.start, one.end, one.row, sentences.setdefault(one.sentence, len(sentences)), one.record]
+            for one in evidence
+        ]
 
     nodes = [
         [*node, data["label"], data["kind"], *positions[node], packed(data["mentions"])]
@@ -52,7 +55,14 @@ def write_graph(folder: Path, graph: nx.MultiDiGraph, positions: Positions, sour
         [index[head], index[tail], data["relation"], data["kind"], packed(data["evidence"])]
         for head, tail, data in graph.edges(data=True)
     ]
-    content = {"version": VERSION, "source": source, "facts": facts_of(graph), "nodes": nodes, "edges": edges, "sentences": list(sentences)}
+    content = {
+        "version": VERSION,
+        "source": source,
+        "facts": facts_of(graph),
+        "nodes": nodes,
+        "edges": edges,
+        "sentences": list(sentences),
+    }
     with replacing(folder / GRAPH) as temporary:
         # ASCII: a lone surrogate in a text survives the way through a file.
         temporary.write_text(json.dumps(content, separators=(",", ":")), encoding="ascii")
@@ -80,7 +90,9 @@ def _unpack(content: dict[str, Any]) -> tuple[nx.MultiDiGraph, Positions]:
     sentences = content["sentences"]
 
     def evidence(rows: list[list]) -> list[Evidence]:
-        return [Evidence(doc, start, end, row, sentences[place], record) for doc, start, end, row, place, record in rows]
+        return [
+            Evidence(doc, start, end, row, sentences[place], record) for doc, start, end, row, place, record in rows
+        ]
 
     graph = nx.MultiDiGraph(**content["facts"])
     keys = [(text, type) for text, type, *_ in content["nodes"]]
@@ -89,7 +101,9 @@ def _unpack(content: dict[str, Any]) -> tuple[nx.MultiDiGraph, Positions]:
         graph.add_node(key, label=label, type=type, kind=kind, mentions=evidence(mentions))
         positions[key] = (x, y)
     for head, tail, relation, kind, rows in content["edges"]:
-        graph.add_edge(keys[head], keys[tail], key=(relation, kind), relation=relation, kind=kind, evidence=evidence(rows))
+        graph.add_edge(
+            keys[head], keys[tail], key=(relation, kind), relation=relation, kind=kind, evidence=evidence(rows)
+        )
     return graph, positions
 
 

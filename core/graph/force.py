@@ -44,7 +44,9 @@ def _springs(at: Floats, edges: Ints, degree: Floats) -> Floats:
     pull *= np.linalg.norm(pull, axis=1, keepdims=True) * 0.6
     total = np.empty_like(at)
     for axis in (0, 1):
-        total[:, axis] = np.bincount(edges[:, 0], pull[:, axis], len(at)) - np.bincount(edges[:, 1], pull[:, axis], len(at))
+        total[:, axis] = np.bincount(edges[:, 0], pull[:, axis], len(at)) - np.bincount(
+            edges[:, 1], pull[:, axis], len(at)
+        )
     return total
 
 
@@ -96,8 +98,10 @@ def _pivot_mds(count: int, edges: Ints) -> Floats:
     square = distances**2
     centred = -0.5 * (square - square.mean(axis=0) - square.mean(axis=1, keepdims=True) + square.mean())
     _, vectors = np.linalg.eigh(centred.T @ centred)
-    axes = vectors[:, -1 : -3 : -1] if pivots > 1 else np.ones((1, 2))
-    axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1, 1)  # eigenvectors have no sign of their own
+    axes = vectors[:, -1:-3:-1] if pivots > 1 else np.ones((1, 2))
+    axes = axes * np.where(
+        axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1, 1
+    )  # eigenvectors have no sign of their own
     return centred @ axes
 
 

@@ -48,7 +48,9 @@ def _components(plain: nx.Graph) -> list[list]:
 
 def _edges(plain: nx.Graph, piece: list) -> Edges:
     index = {node: place for place, node in enumerate(piece)}
-    return tuple(sorted((index[node], index[other]) for node in piece for other in plain[node] if index[node] < index[other]))
+    return tuple(
+        sorted((index[node], index[other]) for node in piece for other in plain[node] if index[node] < index[other])
+    )
 
 
 @lru_cache(maxsize=4096)  # most small pieces are one of a few shapes
@@ -72,7 +74,9 @@ def _scale(shape: Floats, edges: NDArray[np.int64]) -> float:
     """Edges about 1 long, and an area of about half a square edge a node: else a star's leaves pile up."""
     lengths = np.linalg.norm(shape[edges[:, 0]] - shape[edges[:, 1]], axis=1)
     spread = float(np.sqrt((shape.std(axis=0) ** 2).sum()))
-    return max(1 / (float(np.median(lengths)) or 1.0), 0.45 * np.sqrt(len(shape)) / (spread or 1.0) if len(shape) > 8 else 0)
+    return max(
+        1 / (float(np.median(lengths)) or 1.0), 0.45 * np.sqrt(len(shape)) / (spread or 1.0) if len(shape) > 8 else 0
+    )
 
 
 def _outline(shape: Floats, edges: Edges) -> Floats:

@@ -14,7 +14,20 @@ from core.graph.text import clean
 
 FILES = ("nodes.csv", "edges.csv")
 NODE_COLUMNS = ("id", "label", "type", "kind", "degree", "mentions", "rows", "x", "y")
-EDGE_COLUMNS = ("source", "target", "head", "relation", "tail", "kind", "count", "row", "id", "start", "end", "sentence")
+EDGE_COLUMNS = (
+    "source",
+    "target",
+    "head",
+    "relation",
+    "tail",
+    "kind",
+    "count",
+    "row",
+    "id",
+    "start",
+    "end",
+    "sentence",
+)
 
 
 def write(graph: nx.MultiDiGraph, positions: Positions, folder: Path) -> None:
@@ -28,7 +41,16 @@ def _nodes(graph: nx.MultiDiGraph, positions: Positions, index: dict) -> Iterabl
         rows = sorted({mention.row for mention in data["mentions"]})
         count = len(data["mentions"])
         place = positions[node]
-        yield [index[node], data["label"], data["type"], data["kind"], graph.degree(node), count, " ".join(map(str, rows)), *place]
+        yield [
+            index[node],
+            data["label"],
+            data["type"],
+            data["kind"],
+            graph.degree(node),
+            count,
+            " ".join(map(str, rows)),
+            *place,
+        ]
 
 
 def _edges(graph: nx.MultiDiGraph, index: dict) -> Iterable[list]:
@@ -36,7 +58,17 @@ def _edges(graph: nx.MultiDiGraph, index: dict) -> Iterable[list]:
     for head, tail, data in graph.edges(data=True):
         names = [graph.nodes[head]["label"], data["relation"], graph.nodes[tail]["label"], data["kind"]]
         for one in data["evidence"]:
-            yield [index[head], index[tail], *names, len(data["evidence"]), one.row, one.doc, one.start, one.end, one.sentence]
+            yield [
+                index[head],
+                index[tail],
+                *names,
+                len(data["evidence"]),
+                one.row,
+                one.doc,
+                one.start,
+                one.end,
+                one.sentence,
+            ]
 
 
 def _table(path: Path, columns: tuple[str, ...], lines: Iterable[list]) -> None:

@@ -41,7 +41,14 @@ def write(graph: nx.MultiDiGraph, positions: Positions, folder: Path) -> None:
         temporary.write_text(render(graph, positions), encoding="utf-8")
 
 
-def render(graph: nx.MultiDiGraph, positions: Positions, *, dark: bool = False, limit: int = LIMIT, words: dict[str, str] = WORDS) -> str:
+def render(
+    graph: nx.MultiDiGraph,
+    positions: Positions,
+    *,
+    dark: bool = False,
+    limit: int = LIMIT,
+    words: dict[str, str] = WORDS,
+) -> str:
     """The whole document. `words` are the texts of the file, in the reader's language."""
     shown = select(graph, Query(top=limit)).graph
     note = words["note"].format(shown=len(shown), all=len(graph)) if len(shown) < len(graph) else ""
@@ -52,12 +59,15 @@ def render(graph: nx.MultiDiGraph, positions: Positions, *, dark: bool = False, 
         '<meta name="viewport" content="width=device-width"><title>graph</title>'
     )
     body = (
-        f'<aside id="evidence"><p class="hint">{_text(note)} {_text(words["hint"])}</p><div id="sentences"></div></aside>'
+        f'<aside id="evidence"><p class="hint">{_text(note)} {_text(words["hint"])}</p>'
+        '<div id="sentences"></div></aside>'
         f'<script type="application/json" id="data">{_json(evidence)}</script>'
         f"<script>{(_HERE / 'html.js').read_text(encoding='utf-8')}</script>"
     )
     style = f"<style>{(_HERE / 'html.css').read_text(encoding='utf-8')}</style>"
-    page = page.replace('<meta charset="utf-8">', f'<meta charset="utf-8">{head}', 1).replace("<html>", f'<html data-theme="{"dark" if dark else "light"}">', 1)
+    page = page.replace('<meta charset="utf-8">', f'<meta charset="utf-8">{head}', 1).replace(
+        "<html>", f'<html data-theme="{"dark" if dark else "light"}">', 1
+    )
     start, end = page.rsplit("</body>", 1)
     return f"<!doctype html>\n{start}{style}{body}</body>{end}"
 
@@ -87,8 +97,8 @@ def _nodes(graph: nx.MultiDiGraph, positions: Positions) -> Iterable[dict]:
         yield {
             "id": number,
             "label": shortened(clean(data["label"])),
-            "x": x * 2,
-            "y": y * 2,
+            "x": x * 4,
+            "y": y * 4,
             "size": 8 + 2.5 * graph.degree(node) ** 0.5,
             "color": colours.colour(data["type"], places),
             "shape": shapes[colours.shape(data["type"], data["kind"], places)],
@@ -113,7 +123,11 @@ def _options(dark: bool, count: int) -> dict:
             "font": {"color": ink, "size": 10, "strokeWidth": 0, "align": "middle"},
             "arrows": {"to": {"scaleFactor": 0.5}},
         },
-        "interaction": {"hover": True, "keyboard": {"enabled": True, "bindToWindow": False}, "hideEdgesOnDrag": count > 500},
+        "interaction": {
+            "hover": True,
+            "keyboard": {"enabled": True, "bindToWindow": False},
+            "hideEdgesOnDrag": count > 500,
+        },
     }
 
 

@@ -29,5 +29,3 @@ def write(graph: nx.MultiDiGraph, positions: Positions, folder: Path) -> None:
 def _line(row: dict) -> str:
     line = json.dumps(row, ensure_ascii=False)
     return clean(line) + "\n"  # json escapes control characters itself; what is left are lone surrogates
-
-
