@@ -31,9 +31,7 @@ def refuse_unlike(
         if name not in base_tensors:
             raise _missing(name, base, other)
         have = base_tensors[name].shape
-        grown = (
-            name.endswith(VOCABULARY) and len(have) == 2 and view.shape[1:] == have[1:] and view.shape[0] > have[0]
-        )
+        grown = name.endswith(VOCABULARY) and len(have) == 2 and view.shape[1:] == have[1:] and view.shape[0] > have[0]
         if view.shape != have and not grown:
             raise UserError(
                 "The tensor {name} has the shape {shape} in {base} and {other_shape} in {other}.",

@@ -51,7 +51,9 @@ def size_of(view: View) -> int:
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Raises UserError where the folder holds no whole and sound set of weights."""
     if not folder.is_dir():
-        raise UserError("There is no folder {folder}.", remedy="Choose the folder that holds the weights.", folder=folder)
+        raise UserError(
+            "There is no folder {folder}.", remedy="Choose the folder that holds the weights.", folder=folder
+        )
     folder = folder.resolve()
     if list(folder.glob("consolidated.*.pth")):
         return _open_meta(folder)

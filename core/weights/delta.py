@@ -183,7 +183,9 @@ def published_check(delta: Path, element_sum: float) -> str | None:
     The publishers summed in fp32, where the order of adding shows in the last digits; ours is fp64.
     """
     names = (read_card(delta).source.lower(), delta.resolve().name.lower())
-    known = {repo: total for repo, total in PUBLISHED_SUMS.items() if names[0] == repo or names[1] == repo.split("/")[1]}
+    known = {
+        repo: total for repo, total in PUBLISHED_SUMS.items() if names[0] == repo or names[1] == repo.split("/")[1]
+    }
     for repo, total in known.items():
         away = abs(element_sum - total)
         verdict = "equal" if away <= SUM_TOLERANCE else f"{away:.4f} away: check base and difference with models verify"
@@ -193,7 +195,10 @@ def published_check(delta: Path, element_sum: float) -> str | None:
 
 def _small_files(base: Checkpoint, tuned: Checkpoint, planned: list[Planned]) -> dict[str, Path | bytes]:
     """Tokenizer and config come from the tuned side; a config that it lacks from the base."""
-    files: dict[str, Path | bytes] = {**small_files(base.folder, CONFIG_FILES), **small_files(tuned.folder, CONFIG_FILES)}
+    files: dict[str, Path | bytes] = {
+        **small_files(base.folder, CONFIG_FILES),
+        **small_files(tuned.folder, CONFIG_FILES),
+    }
     config = tuned.config or base.config
     if config:
         files["config.json"] = config_bytes(config, planned)

@@ -85,7 +85,7 @@ def narrow(values: Floats, dtype: str, out: Bytes) -> bool:
         np.bitwise_and(rounded, 1, out=rounded)
         np.add(rounded, 0x7FFF, out=rounded)
         np.add(rounded, bits, out=rounded)
-        np.copyto(out.view("<u2"), rounded.view(np.uint16)[1 :: 2])  # little-endian: the upper half comes second
+        np.copyto(out.view("<u2"), rounded.view(np.uint16)[1::2])  # little-endian: the upper half comes second
     elif dtype in ("F16", "F32", "F64"):
         np.copyto(out.view({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype]), values, casting="same_kind")
     else:

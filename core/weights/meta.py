@@ -140,7 +140,10 @@ def _renamed(folder: Path, name: str) -> str:
 
 
 def _check_complete(folder: Path, tensors: dict[str, View], layers: int) -> None:
-    wanted = [*_TOP.values(), *(f"model.layers.{number}.{name}" for number in range(layers) for name in _LAYER.values())]
+    wanted = [
+        *_TOP.values(),
+        *(f"model.layers.{number}.{name}" for number in range(layers) for name in _LAYER.values()),
+    ]
     for name in wanted:
         if name not in tensors:
             raise UserError(

@@ -80,9 +80,7 @@ def read_torch(path: Path) -> dict[str, Stored]:
         state = state["state_dict"]
     if not isinstance(state, dict):
         raise _refused(path, "it holds no dictionary of tensors")
-    found = [
-        _locate(blob, entries, root, name, value) for name, value in state.items() if isinstance(value, _Tensor)
-    ]
+    found = [_locate(blob, entries, root, name, value) for name, value in state.items() if isinstance(value, _Tensor)]
     if not found:
         raise _refused(path, "it holds no tensors")
     found.sort(key=lambda tensor: tensor.offset)

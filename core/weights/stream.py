@@ -252,7 +252,9 @@ def _write_shard(shard: Shard, work: Path, pool: ThreadPoolExecutor, meter: _Met
     return {"shard": shard.name, "size": size, "sha256": whole.hexdigest(), "tensors": tensors}
 
 
-def _put_tensor(file: IO[bytes], planned: Planned, blocks: Iterator[_Made], whole: hashlib._Hash, meter: _Meter) -> dict:
+def _put_tensor(
+    file: IO[bytes], planned: Planned, blocks: Iterator[_Made], whole: hashlib._Hash, meter: _Meter
+) -> dict:
     own, total, unequal = hashlib.sha256(), 0.0, 0
     for made in blocks:
         _put(file, made.data, whole, own)
