@@ -26,17 +26,25 @@ def language(request: pytest.FixtureRequest, workspace: Path) -> str:
 
 @pytest.fixture
 def open_page(workspace: Path) -> OpenPage:
-    """`open_page("jobs", job=ID)` runs a view with these query parameters; it must end without an exception."""
+    """`open_page("jobs", job=ID)` runs the app on that page with these query parameters; it must not fail."""
 
     def opened(name: str, **query: str) -> AppTest:
-        page = AppTest.from_file(str(PROJECT / "ui" / "views" / f"{name}.py"), default_timeout=TIMEOUT)
+        page = AppTest.from_file(str(PROJECT / "ui" / "app.py"), default_timeout=TIMEOUT).run()
+        page.switch_page(f"views/{name}.py")
         for key, value in query.items():
             page.query_params[key] = value
         page.run()
-        assert not page.exception, page.exception
+        assert_calm(page, workspace)
         return page
 
     return opened
+
+
+def assert_calm(page: AppTest, workspace: Path) -> None:
+    """Neither a traceback on the page nor one in the log."""
+    assert not page.exception, page.exception
+    log = workspace / "app.log"
+    assert not log.exists(), log.read_text(encoding="utf-8")[-4000:]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import re
 import string
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
@@ -70,7 +70,7 @@ def wanted() -> dict[str, str]:
             for text, line in said_in(ast.parse(path.read_text(encoding="utf-8"))):
                 found.setdefault(text, f"{place}:{line}")
     for key, made in operation.operations().items():
-        for text in [made.title, *shown_in_form(made.request)]:
+        for text in [made.title, *shown_in_form(made.request), *shown_in_receipt(made)]:
             found.setdefault(text, f"the operation “{key}”")
     for text in from_data():
         found.setdefault(text, "data")
@@ -139,6 +139,10 @@ def shown_in_form(model: type[BaseModel]) -> Iterator[str]:
         yield from choices(field.kind)
         if isinstance(field.kind, type) and issubclass(field.kind, BaseModel):
             yield from shown_in_form(field.kind)
+
+
+def shown_in_receipt(made: operation.Operation) -> list[str]:
+    return [label_of(name) for name in get_type_hints(made.run)["return"].model_fields]
 
 
 def choices(kind: Any) -> Iterator[str]:

@@ -158,11 +158,9 @@ def _receipt(job: store.Job) -> None:
 
 def _pairs(values: dict[str, Any]) -> None:
     """Names and values of a result or request; values as plain text."""
-    rows = "\n".join(
-        f"| {t(label_of(name))} | {_cell(value)} |" for name, value in values.items() if value not in (None, "", [], {})
-    )
+    rows = [[t(label_of(name)), _cell(value)] for name, value in values.items() if value not in (None, "", [], {})]
     if rows:
-        st.markdown(f"| | |\n|---|---|\n{rows}")
+        st.table(rows, border="horizontal", hide_header=True, hide_index=True, width="content")
 
 
 def _cell(value: Any) -> str:

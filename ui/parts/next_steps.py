@@ -37,8 +37,6 @@ def next_steps(jobs: Sequence[Job], *, models: int, loaded: str) -> list[Step]:
     steps += [_watch(job) for job in jobs if not job.over][:1]
     if run is not None and (out := _output(run)) not in built:
         steps.append(_see_graph(out))
-    if not models:
-        steps.append(_get_model())
     if run is None:
         steps.append(_extract())
     if models and not loaded:
@@ -67,11 +65,6 @@ def _watch(job: Job) -> Step:
 def _see_graph(out: str) -> Step:
     why = t("From your last extraction, {name}: every node leads to its sentences.", name=Path(out).name)
     return Step(t("See the knowledge graph"), why, "graph", ":material/hub:", {"run": out})
-
-
-def _get_model() -> Step:
-    why = t("A file you have, a server you run, or the starter model.")
-    return Step(t("Get a model"), why, "models", ":material/deployed_code:")
 
 
 def _extract() -> Step:

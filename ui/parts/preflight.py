@@ -25,7 +25,7 @@ def show_needs(needs: Needs) -> bool:
         st.markdown("  \n".join(lines))
     for shortage in short:
         problem, remedy = error_text(shortage)
-        st.warning(f"**{plain(problem)}**\n\n{plain(remedy)}", icon=":material/memory_alert:")
+        st.warning(f"**{plain(problem)}**\n\n{plain(remedy)}", icon=":material/warning:")
     return not short
 
 

@@ -20,6 +20,8 @@ from ui.parts.pickers import file_picker, folder_picker, model_picker, schema_pi
 
 R = TypeVar("R", bound=Request)
 
+SPELLED = {"gguf": "GGUF", "hf": "Hugging Face", "id": "ID", "url": "URL", "csv": "CSV", "jsonl": "JSONL", "html": "HTML"}
+
 # pydantic's error types as a person reads them; its own words for the rest.
 REASONS = {
     "greater_than_equal": ("ge", lambda n: t("must be at least {n}", n=n)),
@@ -83,8 +85,10 @@ def fields_of(model: type[BaseModel]) -> list[FormField]:
 
 
 def label_of(name: str) -> str:
-    """`text_column` → `Text column`."""
-    return name.removesuffix("_ref").replace("_", " ").strip().capitalize()
+    """`text_column` → `Text column`, `gguf` → `GGUF`."""
+    words = name.removesuffix("_ref").replace("_", " ").strip()
+    label = " ".join(SPELLED.get(word, word) for word in words.split())
+    return label[:1].upper() + label[1:]
 
 
 def _unwrap(annotation: Any) -> tuple[Any, bool]:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.jobs import store
 from ui.i18n import t
-from ui.parts.job_panel import STATES, job_panel, operation_title, progress_text, state_name
+from ui.parts.job_panel import STATES, job_panel, operation_title, progress_text, state_name, took
 
 TABLE_HEIGHT = 320
 
@@ -26,18 +26,15 @@ def page() -> None:
             icon=":material/checklist:",
         )
         return
-    chosen = st.pills(
-        t("State"),
-        sorted({job.state for job in jobs}, key=list(STATES).index),
-        selection_mode="multi",
-        format_func=state_name,
-        key="jobs.states",
-    )
+    states = sorted({job.state for job in jobs}, key=list(STATES).index)
+    chosen = _filter(states) if len(states) > 1 else []
     _table(chosen, live=any(not job.over for job in jobs))
-    selected = st.query_params.get("job") or (jobs[0].id if len(jobs) == 1 else None)
-    if selected:
-        st.divider()
-        job_panel(selected)
+    st.divider()
+    job_panel(st.query_params.get("job") or jobs[0].id)
+
+
+def _filter(states: Sequence[str]) -> Sequence[str]:
+    return st.pills(t("State"), states, selection_mode="multi", format_func=state_name, key="jobs.states")
 
 
 def _table(states: Sequence[str], *, live: bool) -> None:
@@ -59,10 +56,10 @@ def _rows(states: Sequence[str], live: bool) -> None:
         height=min(TABLE_HEIGHT, 38 + 36 * len(shown)),
         column_config={
             "share": st.column_config.ProgressColumn(t("Progress"), min_value=0.0, max_value=1.0, format="percent"),
-            "operation": st.column_config.TextColumn(t("Job"), width="large"),
-            "state": st.column_config.TextColumn(t("State")),
+            "operation": st.column_config.TextColumn(t("Job"), width="medium"),
+            "state": st.column_config.TextColumn(t("State"), width="small"),
             "progress": st.column_config.TextColumn(t("So far"), width="medium"),
-            "created": st.column_config.DatetimeColumn(t("Started"), format="YYYY-MM-DD HH:mm"),
+            "created": st.column_config.DatetimeColumn(t("Started"), format="YYYY-MM-DD HH:mm", width="small"),
         },
         on_select="rerun",
         selection_mode="single-row",
@@ -77,7 +74,7 @@ def _row(job: store.Job) -> dict:
         "operation": operation_title(job.operation),
         "state": state_name(job.state),
         "share": share,
-        "progress": progress_text(job) if not job.over else "",
+        "progress": took(job) if job.over else progress_text(job),
         "created": datetime.fromtimestamp(job.created),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import streamlit as st
 
@@ -105,36 +106,59 @@ def _card(model: Model, status: client.HostStatus, *, primary: bool) -> None:
     fit_line(memory_needed(model))
     if model.format == "remote":
         st.caption(plain(model.url))
-    is_loaded = status.state in ("ready", "loading") and status.model == model.ref
     with st.container(horizontal=True, vertical_alignment="center"):
-        engine = _engine(model)
-        if st.button(
-            t("Load") if model.format != "remote" else t("Connect"),
-            key=f"load.{model.ref}",
-            type="primary" if primary else "secondary",
-            icon=":material/memory:",
-            disabled=is_loaded,
-        ):
-            _load(model, engine)
+        if model.format == "remote":
+            _check(model)
+        else:
+            _load(model, status, primary=primary)
+        _default(model)
         _remove(model)
+
+
+def _load(model: Model, status: client.HostStatus, *, primary: bool) -> None:
+    is_loaded = status.state in ("ready", "loading") and status.model == model.ref
+    label = t("Loaded") if is_loaded else t("Load")
+    kind: Literal["primary", "secondary"] = "primary" if primary else "secondary"
+    icon = ":material/check:" if is_loaded else ":material/memory:"
+    wanted = st.button(label, key=f"load.{model.ref}", type=kind, icon=icon, disabled=is_loaded)
+    engine = _engine(model)
+    if wanted:
+        with errors_shown():
+            client.load(model.ref, engine=engine, wait=False)
+            st.rerun()
 
 
 def _engine(model: Model) -> str | None:
     """The engine chosen by hand, or None: then it is chosen by format, for the reason shown."""
     able = {name: made for name, made in engines().items() if model.format in made.can.formats}
+    if len(able) < 2:
+        for made in able.values():
+            st.caption(t("on {engine}", engine=made.title), help=t(made.why), width="content")
+        return None
     with st.popover(t("Engine"), icon=":material/tune:"):
         return st.radio(
             t("Engine"),
             [None, *able],
             format_func=lambda name: able[name].title if name else t("chosen for you"),
-            captions=[t(next(iter(able.values())).why) if able else "", *(t(made.why) for made in able.values())],
+            captions=[t(made.why) for made in (next(iter(able.values())), *able.values())],
             key=f"engine.{model.ref}",
         )
 
 
-def _load(model: Model, engine: str | None) -> None:
-    with errors_shown():
-        client.load(model.ref, engine=engine, wait=False)
+def _check(model: Model) -> None:
+    """A server is called, never loaded; this asks it once whether it answers."""
+    if st.button(t("Check the server"), key=f"check.{model.ref}", icon=":material/network_check:"):
+        with errors_shown(), st.spinner(t("Asking the server…")):
+            client.connect(model.ref)
+            st.toast(t("The server answers."), icon=":material/check:")
+
+
+def _default(model: Model) -> None:
+    chosen = settings.read()
+    if model.ref == chosen.default_model:
+        st.badge(t("default"), icon=":material/star:", color="primary")
+    elif st.button(t("Make it the default"), key=f"default.{model.ref}", type="tertiary"):
+        settings.write(chosen.model_copy(update={"default_model": model.ref}))
         st.rerun()
 
 

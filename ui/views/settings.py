@@ -91,7 +91,7 @@ def _servers(chosen: settings.Settings) -> None:
     st.subheader(t("Servers"), help=t("OpenAI-compatible servers: vLLM, llama.cpp, a hosted one."))
     for number, endpoint in enumerate(chosen.endpoints):
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{plain(endpoint.name)}**  \n:gray[{plain(endpoint.ref)}]")
+            st.markdown(f"**{plain(endpoint.name)}**  \n`{endpoint.ref.replace(chr(96), '')}`")
             _key_badge(endpoint)
             if st.button("", key=f"settings.endpoint.{number}", icon=":material/delete:", help=t("Remove this server")):
                 remove_endpoint(endpoint)

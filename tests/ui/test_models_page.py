@@ -1,0 +1,111 @@
+"""The Models page: what is here, what fits, and adding more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core import settings
+from core.models import Model, read_card
+from core.settings import Endpoint
+from tests.ui.conftest import OpenPage, texts
+from ui.parts.model_card import memory_needed
+
+
+@pytest.fixture
+def gguf(tmp_path: Path) -> Path:
+    """A file that begins as GGUF files do; enough to be listed, not to be loaded."""
+    file = tmp_path / "elsewhere" / "small.gguf"
+    file.parent.mkdir()
+    file.write_bytes(b"GGUF" + bytes(1000))
+    return file
+
+
+def test_an_empty_workspace_offers_the_starter_and_the_catalog(open_page: OpenPage, language: str) -> None:
+    page = open_page("models")
+    said = texts(page)
+    assert page.button(key="starter.get")
+    assert "Qwen2" in said
+    assert {"en": "Fits this machine", "zh": "本机可以运行"}[language] in said
+
+
+def test_a_model_elsewhere_is_added_by_its_path_and_taken_off_again(open_page: OpenPage, gguf: Path) -> None:
+    settings.write(settings.Settings(language="en"))
+    page = open_page("models")
+    page.text_input(key="add.local.path").set_value(str(gguf))
+    page.button(key="FormSubmitter:add.local-Add this model").click().run()
+    assert settings.read().local_models == (str(gguf),)
+    page = open_page("models")
+    assert "small" in texts(page)
+    page.button(key=f"remove.{gguf}").click().run()
+    assert settings.read().local_models == ()
+    assert gguf.exists()
+
+
+def test_what_is_no_model_is_refused_with_a_remedy(open_page: OpenPage, tmp_path: Path) -> None:
+    settings.write(settings.Settings(language="en"))
+    (tmp_path / "not.gguf").write_bytes(b"PK\x03\x04")
+    page = open_page("models")
+    page.text_input(key="add.local.path").set_value(str(tmp_path / "not.gguf"))
+    page.button(key="FormSubmitter:add.local-Add this model").click().run()
+    assert "not a GGUF model file" in page.error[0].value
+    assert settings.read().local_models == ()
+
+
+def test_an_added_path_that_is_gone_is_told_and_can_be_forgotten(open_page: OpenPage, gguf: Path) -> None:
+    settings.write(settings.Settings(language="en", local_models=(str(gguf),)))
+    gguf.unlink()
+    page = open_page("models")
+    assert page.error
+    page.button(key=f"forget.{gguf}").click().run()
+    assert settings.read().local_models == ()
+
+
+def test_a_server_is_added_and_listed(open_page: OpenPage) -> None:
+    settings.write(settings.Settings(language="en"))
+    page = open_page("models")
+    page.text_input(key="add.endpoint.name").set_value("lab")
+    page.text_input(key="add.endpoint.url").set_value("http://127.0.0.1:9/v1")
+    page.text_input(key="add.endpoint.model").set_value("qwen")
+    page.button(key="FormSubmitter:add.endpoint-Add this server").click().run()
+    assert [endpoint.ref for endpoint in settings.read().endpoints] == ["http://127.0.0.1:9/v1#qwen"]
+    assert open_page("models").button(key="check.http://127.0.0.1:9/v1#qwen")
+
+
+def test_a_server_that_does_not_answer_is_told(open_page: OpenPage) -> None:
+    server = Endpoint(name="lab", url="http://127.0.0.1:9/v1", model="qwen")
+    settings.write(settings.Settings(language="en", endpoints=(server,)))
+    page = open_page("models")
+    page.button(key=f"check.{server.ref}").click().run()
+    assert page.error
+    assert not page.exception
+
+
+def test_the_default_model_is_chosen_on_its_card(open_page: OpenPage, gguf: Path) -> None:
+    settings.write(settings.Settings(language="en", local_models=(str(gguf),)))
+    page = open_page("models")
+    page.button(key=f"default.{gguf}").click().run()
+    assert settings.read().default_model == str(gguf)
+
+
+def test_memory_is_reckoned_from_the_weights(gguf: Path) -> None:
+    model = Model(str(gguf), "gguf", read_card(gguf.parent), gguf)
+    assert (memory_needed(model) or 0) > model.size
+    assert memory_needed(Model("r", "remote", model.card, url="http://127.0.0.1/v1")) is None
+
+
+@pytest.mark.model
+def test_the_installed_starter_is_shown_loaded_and_unloaded(open_page: OpenPage, starter_workspace: Path) -> None:
+    from core.inference import client
+
+    settings.write(settings.Settings(language="en"))
+    page = open_page("models")
+    assert {"load.starter", "load.starter/hf"} <= {button.key for button in page.button}
+    page.button(key="load.starter").click().run()
+    assert not page.exception
+    client.load("starter")  # waits for what the page began
+    page = open_page("models")
+    assert page.button(key="load.starter").disabled
+    page.button(key="models.unload").click().run()
+    assert client.status().state == "empty"
