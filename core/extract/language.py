@@ -24,7 +24,26 @@ _SCRIPTS = {
     "ARMENIAN": "hy",
 }
 _GROUPS = {
-    "LATIN": ("en", "de", "fr", "es", "it", "pt", "nl", "pl", "cs", "sv", "da", "no", "fi", "tr", "vi", "id", "ro", "hu"),
+    "LATIN": (
+        "en",
+        "de",
+        "fr",
+        "es",
+        "it",
+        "pt",
+        "nl",
+        "pl",
+        "cs",
+        "sv",
+        "da",
+        "no",
+        "fi",
+        "tr",
+        "vi",
+        "id",
+        "ro",
+        "hu",
+    ),
     "CYRILLIC": ("ru", "uk", "bg", "sr", "kk"),
     "ARABIC": ("ar", "fa", "ur"),
 }

@@ -16,7 +16,7 @@ _BARS = {"|": "¦", "｜": "¦"}
 
 @dataclass(frozen=True)
 class Source:
-    """A normalised piece of a document. `offsets[i]` is where character i starts in the document; one more for the end."""
+    """A normalised piece of a document; `offsets[i]` is where its character i starts there, and one more the end."""
 
     text: str
     offsets: tuple[int, ...]

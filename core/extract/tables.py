@@ -133,7 +133,7 @@ def _delimiter(path: Path, encoding: str) -> str:
 
 
 def _records(layout: Layout) -> Iterator[tuple[int, list[str] | csv.Error]]:
-    """(line on which the record starts, its cells); blank records are passed over, broken ones are yielded as errors."""
+    """(line on which the record starts, its cells or its error); blank records are passed over."""
     csv.field_size_limit(_CELL_LIMIT)
     with _open(layout) as file:
         reader = csv.reader(file, delimiter=layout.delimiter or ",")

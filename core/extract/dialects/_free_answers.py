@@ -15,7 +15,9 @@ from core.extract.answer import Found, Reading
 from core.extract.normal import tidy
 from core.extract.schema import EventType, Schema, Task, Type, label
 
-_NOTHING = frozenset(("none", "no", "nothing", "n/a", "null", "nan", "[]", "{}", "无", "没有", "none found", "没有找到"))
+_NOTHING = frozenset(
+    ("none", "no", "nothing", "n/a", "null", "nan", "[]", "{}", "无", "没有", "none found", "没有找到")
+)
 _FENCE = regex.compile(r"```[^\n]*")
 _THINKING = regex.compile(r"(?s)<think>.*?(?:</think>|$)")
 _ANSWER = regex.compile(r"(?i)^\s*(?:answer|output|回答|答案|输出)\s*[:：]\s*")
@@ -104,9 +106,7 @@ def _without_last(readings: list[Reading]) -> list[Reading]:
 def _joined(readings: Iterable[Reading]) -> Reading:
     made = list(readings)
     found = tuple(one for reading in made for one in reading.found)
-    return Reading(
-        found, True, sum(reading.repaired for reading in made), sum(reading.dropped for reading in made)
-    )
+    return Reading(found, True, sum(reading.repaired for reading in made), sum(reading.dropped for reading in made))
 
 
 def _key(name: str) -> str:
@@ -173,7 +173,9 @@ def _json_arguments(item: dict) -> list[str]:
     given = item.get("arguments", {})
     pairs: list[tuple[Any, Any]] = []
     if isinstance(given, dict):
-        pairs = [(role, text) for role, texts in given.items() for text in (texts if isinstance(texts, list) else [texts])]
+        pairs = [
+            (role, text) for role, texts in given.items() for text in (texts if isinstance(texts, list) else [texts])
+        ]
     elif isinstance(given, list):
         pairs = [(one.get("role"), one.get("text", one.get("argument"))) for one in given if isinstance(one, dict)]
     return [f"{role}: {text}" for role, text in pairs if isinstance(text, str) and text not in ("", "NAN")]

@@ -26,9 +26,7 @@ def grammar(schema: Schema, source: Source) -> str:
 
 
 def _event(number: int, event: EventType) -> str:
-    arguments = [
-        f"({gbnf.literal(gbnf.PART + label(role.name) + ': ')} span){{0,{SAME_ROLE}}}" for role in event.roles
-    ]
+    arguments = [f"({gbnf.literal(gbnf.PART + label(role.name) + ': ')} span){{0,{SAME_ROLE}}}" for role in event.roles]
     return " ".join([f"e{number} ::= span", *arguments])
 
 

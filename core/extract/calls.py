@@ -1,0 +1,245 @@
+"""From a text and a schema to the calls a model must answer, and from its answers to grounded records.
+
+A document is cut into chunks, a schema into parts; each pair is one call. Every intermediate result
+is an `Extraction`, so that the results of calls, of chunks and of parts are joined by one function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from core.errors import UserError
+from core.extract.answer import Found
+from core.extract.chunk import chunks
+from core.extract.dialects import studio
+from core.extract.ground import Finder
+from core.extract.normal import Source, normalise
+from core.extract.schema import Schema, Task, need
+from core.extract.tasks import ee, ner
+from core.extract.tasks import re as relations
+from core.inference.client import Answer
+from core.inference.decoding import Decoding
+from core.models import Model
+from core.records import Extraction
+
+LONGEST = 200_000  # characters a document
+COUNTED = ("calls", "unreadable", "cut", "repaired", "dropped", "prompt_tokens", "tokens", "seconds")
+
+
+class Asked(Protocol):
+    """What is needed of a client: core.inference.client.Client, or anything that answers like it."""
+
+    model: Model
+    parallel: int
+    context: int
+    can: dict[str, Any]
+
+    def complete(
+        self, prompt: str, decoding: Decoding, *, grammar: str | None = None, stop: tuple[str, ...] = ()
+    ) -> Answer: ...
+
+    def chat(
+        self,
+        messages: list[dict[str, str]],
+        decoding: Decoding,
+        *,
+        grammar: str | None = None,
+        stop: tuple[str, ...] = (),
+    ) -> Answer: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """What changes answers beside text, schema and model; a run's store remembers it."""
+
+    chunk_characters: int = 0
+    """0: 600, or 300 where much of the text is Chinese."""
+    overlap: int = 0
+    """Sentences that a chunk repeats from the one before."""
+    types_per_call: int = 0
+    """0: all types of a task in one call."""
+    grammar: bool = True
+
+
+@dataclass(frozen=True)
+class Part:
+    """A task and some of its types: what one prompt asks for."""
+
+    number: int
+    task: Task
+    schema: Schema
+
+
+@dataclass(frozen=True)
+class Call:
+    part: Part
+    source: Source
+    document: str
+
+
+def parts(schema: Schema, tasks: Sequence[Task], options: Options) -> list[Part]:
+    """Raises UserError if the schema has no types for one of the tasks."""
+    made: list[Part] = []
+    for task in dict.fromkeys(tasks):
+        need(schema, task)
+        made += [Part(len(made) + at, task, part) for at, part in enumerate(schema.parts(task, options.types_per_call))]
+    return made
+
+
+def calls(text: str, part: Part, options: Options) -> list[Call]:
+    """The calls for one part; none for a text without anything to read. Raises UserError: too long."""
+    if len(text) > LONGEST:
+        raise UserError(
+            "The text has {found} characters; at most {limit} are read at once.",
+            remedy="Split it into several rows, a chapter each.",
+            found=f"{len(text):,}",
+            limit=f"{LONGEST:,}",
+        )
+    made = []
+    for chunk in chunks(text, options.chunk_characters, options.overlap):
+        source = normalise(text, chunk.start, chunk.end, chunk.sentences)
+        if any(char.isalnum() for char in source.text):
+            made.append(Call(part, source, text))
+    return made
+
+
+def ask(client: Asked, call: Call, options: Options) -> Extraction:
+    """Put one call to the model, read and ground its answer. Raises what the client raises."""
+    task, schema = call.part.task, call.part.schema
+    prompt = studio.prompt(task, schema, call.source.text)
+    grammar = _TASKS[task].grammar(schema, call.source) if uses_grammar(client, options) else None
+    decoding = Decoding(max_tokens=_room(client, prompt, call.source.text))
+    stop = () if grammar else studio.STOP
+    if form(client.model) == "raw":
+        answer = client.complete(prompt, decoding, grammar=grammar, stop=stop)
+    else:
+        answer = client.chat([{"role": "user", "content": prompt}], decoding, grammar=grammar, stop=stop)
+    return understood(call, answer)
+
+
+def understood(call: Call, answer: Answer) -> Extraction:
+    """The records of an answer, with what it took in the provenance."""
+    cut = answer.finish == "length"
+    reading = studio.read(call.part.task, call.part.schema, answer.text, cut=cut)
+    spent = {
+        "calls": 1,
+        "unreadable": int(not reading.readable),
+        "cut": int(cut),
+        "repaired": reading.repaired,
+        "dropped": reading.dropped,
+        "prompt_tokens": answer.prompt_tokens,
+        "tokens": answer.tokens,
+        "seconds": round(answer.seconds, 4),
+    }
+    return _grounded(call, reading.found, spent)
+
+
+def _grounded(call: Call, found: Sequence[Found], spent: dict[str, Any]) -> Extraction:
+    finder = Finder(call.source, call.document)
+    if call.part.task == "ner":
+        return Extraction("", "", entities=tuple(ner.ground(found, finder)), provenance=spent)
+    if call.part.task == "re":
+        return Extraction("", "", relations=tuple(relations.ground(found, finder)), provenance=spent)
+    return Extraction("", "", events=tuple(ee.ground(found, finder)), provenance=spent)
+
+
+def joined(extractions: Iterable[Extraction]) -> Extraction:
+    """All records, each once, entities in the text's order; what it took added up."""
+    made = list(extractions)
+    entities = dict.fromkeys(one for each in made for one in each.entities)
+    spent = {name: sum(each.provenance.get(name, 0) for each in made) for name in COUNTED}
+    return Extraction(
+        "",
+        "",
+        entities=tuple(sorted(entities, key=lambda one: (one.start is None, one.start or 0, one.end or 0))),
+        relations=tuple(dict.fromkeys(one for each in made for one in each.relations)),
+        events=tuple(dict.fromkeys(one for each in made for one in each.events)),
+        provenance=spent,
+    )
+
+
+def finished(
+    document_id: str, text: str, result: Extraction, told: dict[str, Any], row: int | None = None
+) -> Extraction:
+    """The document's row: its records, what they came from, and an error if no answer at all could be read."""
+    spent = result.provenance
+    provenance = {**told, **spent, "warnings": list(told.get("warnings", ()))}
+    if row is not None:
+        provenance["row"] = row
+    error = None
+    if spent["unreadable"] and spent["unreadable"] == spent["calls"]:
+        error = UNREADABLE.to_dict()
+    elif spent["unreadable"]:
+        provenance["warnings"].append(PARTLY_UNREADABLE.to_dict())
+    return replace(result, id=document_id, text=text, provenance=provenance, error=error)
+
+
+def failed(document_id: str, text: str, error: UserError, told: dict[str, Any], row: int | None = None) -> Extraction:
+    provenance = {**told, **dict.fromkeys(COUNTED, 0)} | ({} if row is None else {"row": row})
+    return Extraction(document_id, text[:LONGEST], provenance=provenance, error=error.to_dict())
+
+
+def told(model: Model, schema: Schema, tasks: Sequence[Task], *, grammar: bool) -> dict[str, Any]:
+    """What every record's provenance holds: the model, the prompt's version, the schema."""
+    return {
+        "model": model.ref,
+        "model_title": model.title,
+        "dialect": "studio",
+        "dialect_version": studio.VERSION,
+        "prompt_form": form(model),
+        "grammar": grammar,
+        "task": list(tasks),
+        "schema": schema.name,
+        "schema_hash": schema.hash,
+        "warnings": [],
+    }
+
+
+def settings_of(model: Model, options: Options) -> dict[str, Any]:
+    """What a run's store compares, beside text, schema and model."""
+    return {
+        "prompt": f"studio {studio.VERSION}, {form(model)}",
+        "chunk-characters": options.chunk_characters,
+        "overlap": options.overlap,
+        "types-per-call": options.types_per_call,
+        "grammar": options.grammar,
+    }
+
+
+def key(text: str) -> str:
+    """Names a text within a run: all else that changes its answer is the same for the whole run."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def form(model: Model) -> str:
+    return "raw" if model.card.prompt_form == "raw" else "chat"
+
+
+def uses_grammar(client: Asked, options: Options) -> bool:
+    return options.grammar and bool(client.can.get("grammar"))
+
+
+def _room(client: Asked, prompt: str, text: str) -> int:
+    """Tokens for the answer: as many as the text may fill, within what the context leaves.
+
+    A token holds at least a byte of what it copies, so 64 and the text's bytes suffice for one pass over it.
+    """
+    wanted = 64 + len(text.encode("utf-8", "replace"))
+    if client.context:
+        ideographs = sum(not char.isascii() for char in prompt)
+        wanted = min(wanted, max(64, client.context - (len(prompt) - ideographs) // 3 - 2 * ideographs - 32))
+    return min(wanted, 8192)
+
+
+UNREADABLE = UserError(
+    "The model's answer could not be understood.",
+    remedy="Use a model that takes a grammar or is trained for extraction; this is not the same as finding nothing.",
+)
+PARTLY_UNREADABLE = UserError(
+    "Some of the model's answers for this text could not be understood.",
+    remedy="Use a model that takes a grammar or is trained for extraction.",
+)
+_TASKS: dict[Task, Any] = {"ner": ner, "re": relations, "ee": ee}
