@@ -11,6 +11,7 @@ from ui.i18n import t
 from ui.parts.add_model import add_endpoint, add_local
 from ui.parts.errors import plain
 from ui.parts.model_choice import ModelChoice, language_name, use
+from ui.parts.model_offers import model_offers, one_file, running_downloads
 from ui.parts.pickers import model_titles
 
 
@@ -24,6 +25,10 @@ def language_offer(choice: ModelChoice, language: str, *, rows: int) -> None:
     )
     for model in _here(language, choice.model.ref):
         _use(model, language)
+    running_downloads()
+    model_offers(language, rows)
+    with st.expander(t("Any one model file, by its name"), icon=":material/download:"):
+        one_file()
     with st.expander(t("A model file on this machine"), icon=":material/hard_drive:"):
         add_local()
     with st.expander(t("A server that speaks the OpenAI API"), icon=":material/dns:"):

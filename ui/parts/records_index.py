@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core.store import Store
-
 from core.records import Entity, Extraction, Span
+from core.store import Store
 
 Kind = Literal["entity", "relation", "event", "failure"]
 KINDS: tuple[Kind, ...] = ("entity", "relation", "event", "failure")
@@ -40,7 +39,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Row:
-    """A record: `doc` is its document's place in the store, `nth` its place among that document's of its kind.
+    """A record: `doc` is its document's row in the input, `nth` its place among that document's of its kind.
 
     entity: type, one = text · relation: type, one = head, two = tail · event: type, one = trigger, two = arguments
     failure: type = problem, one = remedy, two = the text (`values` filled by who draws it).
@@ -64,22 +63,27 @@ class RecordsIndex:
         self.folder = folder
         self._lock = threading.Lock()
         self._seen = 0
+        self.behind = True
+        """Whether the store may hold finished documents that are not here yet."""
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
         self._database.execute(
             "CREATE TABLE records (kind TEXT, doc INTEGER, nth INTEGER, id TEXT, type TEXT, one TEXT, two TEXT,"
             " located INTEGER, marked INTEGER, PRIMARY KEY (kind, doc, nth)) WITHOUT ROWID"
         )
 
-    def refresh(self, limit: int = PIECE) -> bool:
-        """Take in what finished since the last call, at most `limit` documents; True if there was that much."""
+    def refresh(self, limit: int = PIECE) -> None:
+        """Take in what finished since the last call, at most `limit` documents."""
         with self._lock:
             read = 0
-            for doc, extraction in Store(self.folder).results(after=self._seen, limit=limit):
+            for seq, extraction in Store(self.folder).finished(after=self._seen, limit=limit):
+                doc, read = int(extraction.provenance.get("row", seq)), read + 1
+                self._seen = seq
+                # a failed row that was asked again comes a second time
+                self._database.executemany("DELETE FROM records WHERE kind = ? AND doc = ?", [(k, doc) for k in KINDS])
                 self._database.executemany(
-                    "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _flat(doc, extraction)
+                    "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _flat(doc, extraction)
                 )
-                self._seen, read = doc, read + 1
-            return read >= limit
+            self.behind = read >= limit
 
     def count(self, query: Query) -> int:
         where, values = _where(query)
@@ -97,7 +101,7 @@ class RecordsIndex:
             f" WHERE {where} ORDER BY {_ORDERS[query.order]} LIMIT ? OFFSET ?",
             [*values, PAGE, PAGE * (number - 1)],
         )
-        return [Row(*row[:6], bool(row[6]), bool(row[7])) for row in rows]
+        return [Row(*words, bool(located), bool(marked)) for *words, located, marked in rows]
 
     def place(self, query: Query, doc: int, nth: int) -> int | None:
         """Where a record stands under the query, from 0; None if the query leaves it out."""
@@ -115,7 +119,7 @@ class RecordsIndex:
         return [row[0] for row in rows]
 
     def extraction(self, doc: int) -> Extraction | None:
-        return next((made for _, made in Store(self.folder).results(after=doc - 1, limit=1)), None)
+        return next(Store(self.folder).results(after=doc - 1, limit=1), None)
 
     def _ask(self, sql: str, values: list) -> list[tuple]:
         with self._lock:
@@ -123,7 +127,8 @@ class RecordsIndex:
 
 
 def _where(query: Query) -> tuple[str, list]:
-    where, values = ["kind = ?"], [query.kind]
+    where: list[str] = ["kind = ?"]
+    values: list[object] = [query.kind]
     if query.types:
         where.append(f"type IN ({', '.join('?' * len(query.types))})")
         values += query.types

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.errors import UserError
 from ui.i18n import error_text, t
+from ui.parts.colours import chip_column
 from ui.parts.evidence import evidence
 from ui.parts.records_index import ORDERS, PAGE, Kind, Query, RecordsIndex, Row
 
@@ -40,7 +41,7 @@ def records_table(index: RecordsIndex, kind: Kind) -> None:
     table, beside = st.columns([3, 2], gap="medium")
     with table:
         rows = _page(index, query, total, key)
-        chosen = _table(rows, kind, key)
+        chosen = _table(index, rows, kind, key)
     with beside:
         if chosen is None:
             st.caption(t("Choose a row to see its sentence."))
@@ -97,14 +98,14 @@ def _page(index: RecordsIndex, query: Query, total: int, key: str) -> list[Row]:
     return index.page(query, number)
 
 
-def _table(rows: list[Row], kind: Kind, key: str) -> Row | None:
+def _table(index: RecordsIndex, rows: list[Row], kind: Kind, key: str) -> Row | None:
     """The table; the selected row. Its key turns when a span was clicked, so that its selection can be set."""
     turn = st.session_state.get(f"{key}.turn", 0)
     selected = st.dataframe(
         [_cells(row) for row in rows],
         hide_index=True,
         height=min(TABLE_HEIGHT, 38 + 35 * len(rows)),
-        column_config=_columns(kind, rows),
+        column_config=_columns(kind, index.types(kind)),
         column_order=_order(kind, rows),
         on_select="rerun",
         selection_mode="single-row",
@@ -116,7 +117,7 @@ def _table(rows: list[Row], kind: Kind, key: str) -> Row | None:
 
 def _cells(row: Row) -> dict[str, Any]:
     return {
-        "type": row.type,
+        "type": [row.type],
         "one": row.one,
         "two": row.two,
         "id": row.id,
@@ -125,7 +126,7 @@ def _cells(row: Row) -> dict[str, Any]:
     }
 
 
-def _columns(kind: Kind, rows: list[Row]) -> dict[str, Any]:
+def _columns(kind: Kind, types: list[str]) -> dict[str, Any]:
     labels = {
         "entity": (t("Type"), t("Text"), ""),
         "relation": (t("Relation"), t("Head"), t("Tail")),
@@ -133,7 +134,7 @@ def _columns(kind: Kind, rows: list[Row]) -> dict[str, Any]:
     }[kind]
     text = st.column_config.TextColumn
     return {
-        "type": text(labels[0]),
+        "type": chip_column(labels[0], types),
         "one": text(labels[1], width="medium"),
         "two": text(labels[2], width="medium"),
         "id": text(t("Row"), width="small"),
@@ -161,13 +162,10 @@ def _evidence(index: RecordsIndex, query: Query, row: Row, key: str) -> None:
     extraction = index.extraction(row.doc)
     if extraction is None:
         return
-    clicked = evidence(extraction, key=f"{key}.evidence", selected=f"{row_kind(query.kind)}:{row.nth}")
-    if clicked and clicked != f"{row_kind(query.kind)}:{row.nth}":
+    record = f"{query.kind}:{row.nth}"
+    clicked = evidence(extraction, f"{key}.evidence", selected=record)
+    if clicked is not None and clicked != record:
         _follow(index, query, row, clicked, key)
-
-
-def row_kind(kind: Kind) -> str:
-    return kind
 
 
 def _follow(index: RecordsIndex, query: Query, row: Row, clicked: str, key: str) -> None:
@@ -179,7 +177,7 @@ def _follow(index: RecordsIndex, query: Query, row: Row, clicked: str, key: str)
     st.session_state[f"{key}.goto"] = place // PAGE + 1
     st.session_state[f"{key}.row"] = place % PAGE
     st.session_state[f"{key}.turn"] = st.session_state.get(f"{key}.turn", 0) + 1
-    st.rerun(scope="fragment")
+    st.rerun()
 
 
 def failures_table(index: RecordsIndex) -> None:

@@ -19,7 +19,7 @@ from ui.i18n import t
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import show_progress, state_badge, took, when
 from ui.parts.pickers import model_titles
-from ui.parts.records_index import PIECE
+from ui.parts.records_index import Kind, RecordsIndex
 from ui.parts.records_table import failures_table, records_index, records_table
 from ui.parts.runs import Run
 from ui.parts.schema_choice import task_name
@@ -32,8 +32,12 @@ FILES = ("entities.csv", "relations.csv", "events.csv", "records.jsonl")
 def run_view(run: Run) -> None:
     """Draw the run. While it works it is drawn anew every second; once it is over nothing polls any more."""
     _head(run)
-    live = not run.job.over
+    live = not run.job.over or (has_store(run) and records_index(run.folder).behind)
     st.fragment(_body, run_every=LIVE_SECONDS if live else None)(run, live)
+
+
+def has_store(run: Run) -> bool:
+    return (run.folder / "store.sqlite").exists()
 
 
 def _head(run: Run) -> None:
@@ -59,20 +63,16 @@ def model_title(ref: str) -> str:
 
 def _body(run: Run, live: bool) -> None:
     job = store.read(run.job.id)
-    if live and job.over:
-        st.rerun()
     run = Run(run.folder, job)
+    index = records_index(run.folder) if has_store(run) else None
+    if live and job.over and not (index and index.behind):
+        st.rerun()
     _progress(job)
     _actions(run)
-    if not (run.folder / "store.sqlite").exists():
-        if live:
-            st.caption(t("The first records appear in a moment: the model is being loaded."))
-        return
-    index = records_index(run.folder)
-    counts = index.counts()
-    _tabs(run, index, counts)
-    if not live and index.refresh(limit=PIECE):
-        st.rerun(scope="fragment")
+    if index is not None:
+        _records(run, index)
+    elif not job.over:
+        st.caption(t("The first records appear in a moment: the model is being loaded."))
 
 
 def _progress(job: Job) -> None:
@@ -137,9 +137,7 @@ def _continue(job: Job) -> None:
 def _run_all(run: Run, rest: int) -> None:
     label = t("Run all, {n} rows more", n=f"{rest:,}")
     if st.button(label, type="primary", icon=":material/play_arrow:", key=f"run.all.{run.job.id}"):
-        with errors_shown():
-            store.submit(RunRequest.model_validate(run.request | {"limit": None}))
-            st.rerun()
+        _submit(run, limit=None)
 
 
 def _graph(run: Run, *, primary: bool) -> None:
@@ -148,13 +146,13 @@ def _graph(run: Run, *, primary: bool) -> None:
         type="primary" if primary else "secondary",
         icon=":material/hub:",
         key=f"run.graph.{run.job.id}",
-        disabled=not (run.folder / "store.sqlite").exists(),
+        disabled=not has_store(run),
     ):
         st.switch_page("views/graph.py", query_params={"run": str(run.folder)})
 
 
 def _downloads(run: Run) -> None:
-    if not (run.folder / "store.sqlite").exists():
+    if not has_store(run):
         return
     with st.popover(t("Download"), icon=":material/download:"):
         st.caption(t("What is finished so far. The CSV files open in Excel as they are."))
@@ -178,30 +176,46 @@ def _file(folder: Path, name: str, state: str) -> BinaryIO:
     return (folder / name).open("rb")
 
 
-def _tabs(run: Run, index, counts) -> None:
-    tasks = run.tasks
-    kinds = [
-        (kind, label)
-        for kind, task, label in (
-            ("entity", "ner", t("Entities")),
-            ("relation", "re", t("Relations")),
-            ("event", "ee", t("Events")),
+def _records(run: Run, index: RecordsIndex) -> None:
+    """How many there are, and one kind of them at a time."""
+    counts = index.counts()
+    names: dict[Kind, str] = {
+        "entity": t("Entities"),
+        "relation": t("Relations"),
+        "event": t("Events"),
+        "failure": t("Failures"),
+    }
+    asked = {"ner": "entity", "re": "relation", "ee": "event"}
+    kinds: list[Kind] = [kind for kind in names if kind == "failure" or kind in {asked[task] for task in run.tasks}]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        chosen = st.segmented_control(
+            t("Records"),
+            kinds,
+            default=kinds[0],
+            format_func=lambda kind: names[kind],
+            key=f"run.kind.{run.folder.name}",
+            label_visibility="collapsed",
+            required=True,
         )
-        if task in tasks or counts[kind]
-    ]
-    labels = [f"{label} {counts[kind]:,}" for kind, label in kinds]
-    options = [kind for kind, _ in kinds] + (["failure"] if counts["failure"] else [])
-    names = dict(zip(options, labels + [f"{t('Failures')} {counts['failure']:,}"], strict=False))
-    chosen = st.segmented_control(
-        t("Records"),
-        options,
-        default=options[0],
-        format_func=lambda kind: names[kind],
-        key=f"run.kind.{run.folder.name}",
-        label_visibility="collapsed",
-        required=True,
-    )
+        st.caption(" · ".join(f"{names[kind]} {counts[kind]:,}" for kind in kinds), width="content")
     if chosen == "failure":
         failures_table(index)
-    elif chosen:
+        _ask_again(run, counts["failure"])
+    elif chosen is not None:
         records_table(index, chosen)
+
+
+def _ask_again(run: Run, failed: int) -> None:
+    if (
+        failed
+        and run.job.over
+        and st.button(t("Ask the failed rows again"), icon=":material/refresh:", key=f"run.again.{run.job.id}")
+    ):
+        _submit(run, retry_failed=True)
+
+
+def _submit(run: Run, **changes: object) -> None:
+    """The same request on, in the same folder: what is finished is not done twice."""
+    with errors_shown():
+        store.submit(RunRequest.model_validate(run.request | {"retry_failed": False} | changes))
+        st.rerun()

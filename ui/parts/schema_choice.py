@@ -159,7 +159,7 @@ def _delete(place: Path) -> None:
 def _tasks(schema: Schema, ref: str) -> tuple[Task, ...]:
     if len(schema.tasks) == 1:
         return schema.tasks
-    usual = [task for task in schema.tasks if task != "ee"] or list(schema.tasks)
+    usual = tuple(task for task in schema.tasks if task != "ee") or schema.tasks
     chosen = st.pills(
         t("What to extract"),
         schema.tasks,

@@ -100,7 +100,7 @@ def _table(name: str, rows: list[dict], labels: Mapping[str, str]) -> list[dict[
         },
     )
     texts = edited.fillna("").to_dict("records")
-    trimmed = [{column: str(value).strip() for column, value in row.items()} for row in texts]
+    trimmed = [{str(column): str(value).strip() for column, value in row.items()} for row in texts]
     return [row for row in trimmed if any(row.values())]
 
 

@@ -1,0 +1,126 @@
+"""One text being extracted in a thread: what it is doing, what was asked and answered so far, and its stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from core.errors import UserError
+from core.extract.one import extract_text
+from core.extract.schema import Schema, Task
+from core.inference import client as host
+from core.inference.client import Answer, Client
+from core.inference.decoding import Decoding
+from core.inference.engine import Generation
+from core.models import Model
+from core.records import Extraction
+from ui.parts.errors import log_unexpected
+
+
+@dataclass
+class Call:
+    """One question to the model and its answer as far as it has come."""
+
+    prompt: str
+    answer: str = ""
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Stopped(Exception):
+    """The person did not want to wait any longer."""
+
+
+class Recorder:
+    """Answers as its client does, in pieces, and keeps what passes through. Setting `stop` ends the computation."""
+
+    def __init__(self, client: Client, stop: threading.Event) -> None:
+        self._client, self._stop = client, stop
+        self.calls: list[Call] = []
+        self.model, self.parallel, self.context, self.can = client.model, client.parallel, client.context, client.can
+
+    def complete(
+        self, prompt: str, decoding: Decoding, *, grammar: str | None = None, stop: tuple[str, ...] = ()
+    ) -> Answer:
+        return self._answer(prompt, Generation(decoding, prompt, (), grammar, stop))
+
+    def chat(
+        self,
+        messages: list[dict[str, str]],
+        decoding: Decoding,
+        *,
+        grammar: str | None = None,
+        stop: tuple[str, ...] = (),
+    ) -> Answer:
+        prompt = "\n\n".join(message["content"] for message in messages)
+        return self._answer(prompt, Generation(decoding, None, tuple(messages), grammar, stop))
+
+    def _answer(self, prompt: str, request: Generation) -> Answer:
+        call, begun = Call(prompt), time.monotonic()
+        self.calls.append(call)
+        last: Any = None
+        for last in self._client.pieces(request, self._stop):
+            call.answer += last.text
+            call.seconds = time.monotonic() - begun
+        if self._stop.is_set() or last is None:
+            raise Stopped
+        call.tokens = last.tokens
+        return Answer(call.answer, last.finish or "stop", last.prompt_tokens, last.tokens, call.seconds, seed=last.seed)
+
+
+@dataclass
+class Attempt:
+    """Made on the page, run in its thread; the page looks at it from time to time."""
+
+    text: str
+    schema: Schema
+    tasks: Sequence[Task]
+    model: Model
+    anyway: bool
+    state: Literal["loading", "reading", "done", "failed", "stopped"] = "loading"
+    began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+    """From the loaded model to the last record."""
+    share: float = 0.0
+    calls: list[Call] = field(default_factory=list)
+    extraction: Extraction | None = None
+    error: UserError | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def over(self) -> bool:
+        return self.state in ("done", "failed", "stopped")
+
+    def start(self) -> Attempt:
+        threading.Thread(target=self._run, name="one text", daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _run(self) -> None:
+        try:
+            recorder = Recorder(host.connect(self.model.ref), self._stop)
+            self.calls, self.state, begun = recorder.calls, "reading", time.monotonic()
+            self.extraction = extract_text(
+                recorder, self.text, self.schema, self.tasks, run_anyway=self.anyway, step=self._step
+            )
+            self.seconds, self.state = time.monotonic() - begun, "done"
+        except Stopped:
+            self.state = "stopped"
+        except UserError as error:
+            self.error, self.state = error, "failed"
+        except Exception as error:  # noqa: BLE001 a thread's errors reach nobody else
+            place = log_unexpected(error)
+            self.error = UserError(
+                "Extracting failed in an unexpected way.", remedy="The details are in {file}.", file=place
+            )
+            self.state = "failed"
+
+    def _step(self, done: int, total: int) -> None:
+        self.share = done / total
+        if self._stop.is_set():
+            raise Stopped
