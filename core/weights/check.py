@@ -53,7 +53,7 @@ def refuse_swapped(base: Checkpoint, delta: Checkpoint) -> None:
     names = [name for name in delta.tensors if name.endswith("norm.weight") and name in base.tensors]
     if not names:
         return
-    base_mean, base_size = _mean_and_size([base.tensors[name] for name in names])
+    _, base_size = _mean_and_size([base.tensors[name] for name in names])
     mean, size = _mean_and_size([delta.tensors[name] for name in names])
     if mean > 0.5 * size and size > 0.5 * base_size:
         swapped = base_size < 0.5 * size

@@ -24,6 +24,8 @@ ITEM_BYTES = {
 }  # fmt: skip
 FLOATS = ("F64", "F32", "F16", "BF16")
 
+# GGUF's quantized types: numbers in a block, bytes of a block.
+PACKED = {"Q8_0": (32, 34), "Q4_0": (32, 18), "Q4_1": (32, 20)}
 TORCH_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 # The smallest magnitude that rounds to infinity.
@@ -54,6 +56,14 @@ DtypeChoice = Annotated[
         str_from_instance=lambda value: [value],
     ),
 ]
+
+
+def bytes_of(dtype: str, count: int) -> int:
+    """Bytes that `count` numbers take; of a packed type, whole blocks."""
+    if dtype in PACKED:
+        numbers, size = PACKED[dtype]
+        return count // numbers * size
+    return count * ITEM_BYTES[dtype]
 
 
 def chosen(choice: str, same: str) -> str:
@@ -89,6 +99,14 @@ def narrow(values: Floats, dtype: str, out: Bytes) -> bool:
     elif dtype in ("F16", "F32", "F64"):
         np.copyto(out.view({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype]), values, casting="same_kind")
     else:
-        raise ValueError(f"no floats of type {dtype}")
+        _pack(values, dtype, out)
     limit = _OVERFLOW.get(dtype)
     return limit is None or not values.size or bool(values.max() < limit and values.min() > -limit)
+
+
+def _pack(values: Floats, dtype: str, out: Bytes) -> None:
+    """Quantize as llama.cpp's reference code does, by gguf's numpy version of it."""
+    from gguf import quants
+
+    blocks = values.reshape(-1, PACKED[dtype][0])
+    out[:] = getattr(quants, dtype).quantize_blocks(blocks).reshape(-1)

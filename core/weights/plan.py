@@ -18,7 +18,7 @@ from core import resources
 from core.errors import UserError
 from core.models import Card
 from core.operation import Needs
-from core.weights.dtypes import ITEM_BYTES, TORCH_NAMES
+from core.weights.dtypes import TORCH_NAMES, bytes_of
 from core.weights.tensors import Blob, make_header
 from core.weights.views import View
 
@@ -50,7 +50,7 @@ class Planned:
 
     @property
     def bytes(self) -> int:
-        return prod(self.view.shape) * ITEM_BYTES[self.dtype]
+        return bytes_of(self.dtype, prod(self.view.shape))
 
 
 @dataclass(frozen=True)

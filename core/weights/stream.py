@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from core.errors import UserError
 from core.models import CARD
 from core.operation import Progress
 from core.weights import durable, hashes
-from core.weights.dtypes import FLOATS, ITEM_BYTES, Bytes, narrow, widen
+from core.weights.dtypes import FLOATS, ITEM_BYTES, Bytes, bytes_of, narrow, widen
 from core.weights.plan import Plan, Planned, Shard, content
 from core.weights.tensors import Stored
 from core.weights.views import View
@@ -64,19 +64,14 @@ def write(plan: Plan, out: Path, progress: Progress) -> Written:
     started = monotonic()
     work = out / WORK
     try:
-        with _locked(out, work):
+        with disk_may_fill(out), locked(work):
             shards, reused = _write_all(plan, out, work, progress)
             manifest = _manifest(plan, shards)
             _publish(plan, out, work, manifest)
             shutil.rmtree(work)
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise UserError(
-            "The disk of {out} is full.",
-            remedy="Free some space and start again: finished files are kept and not redone.",
-            out=out,
-        ) from error
+    finally:
+        if out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
     return Written(
         files={shard["shard"]: shard["sha256"] for shard in shards},
         element_sum=manifest["element_sum"],
@@ -87,7 +82,23 @@ def write(plan: Plan, out: Path, progress: Progress) -> Written:
 
 
 @contextmanager
-def _locked(out: Path, work: Path) -> Iterator[None]:
+def disk_may_fill(out: Path) -> Iterator[None]:
+    """Say it as a person should read it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise UserError(
+            "The disk of {out} is full.",
+            remedy="Free some space and start again: finished files are kept and not redone.",
+            out=out,
+        ) from error
+
+
+@contextmanager
+def locked(work: Path) -> Iterator[None]:
+    """Make the folder and hold it alone; it goes at the end if nothing is left in it. A kill frees it."""
     while True:
         work.mkdir(parents=True, exist_ok=True)
         lock = FileLock(work / "lock")
@@ -95,7 +106,7 @@ def _locked(out: Path, work: Path) -> Iterator[None]:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise UserError(
-                "Another run is writing into {out}.", remedy="Wait for it, or choose another folder.", out=out
+                "Another run is writing into {out}.", remedy="Wait for it, or choose another place.", out=work.parent
             ) from error
         if (work / "lock").exists():  # else the run before removed it between our opening and our locking
             break
@@ -106,8 +117,6 @@ def _locked(out: Path, work: Path) -> Iterator[None]:
         lock.release()
         if not any(path.name != "lock" for path in work.glob("*")):
             shutil.rmtree(work, ignore_errors=True)
-            if not any(out.iterdir()):
-                out.rmdir()
 
 
 # --- what is finished already -------------------------------------------------------------------
@@ -128,7 +137,7 @@ def _write_all(plan: Plan, out: Path, work: Path, progress: Progress) -> tuple[l
         with ThreadPoolExecutor(THREADS) as pool:
             for shard in plan.shards:
                 if shard.name not in records:
-                    records[shard.name] = _write_shard(shard, work, pool, _Meter(progress, done, plan.bytes))
+                    records[shard.name] = _write_shard(shard, work, pool, Meter(progress, done, plan.bytes))
                     _append(journal, records[shard.name])
                     done += shard.bytes
     except UserError:  # the inputs are wrong: nothing made from them is worth keeping
@@ -211,7 +220,7 @@ def _append(journal: Path, *records: dict) -> None:
 # --- one shard ----------------------------------------------------------------------------------
 
 
-class _Meter:
+class Meter:
     """Bytes written of the whole run, and how many a second."""
 
     def __init__(self, progress: Progress, done: int, total: int) -> None:
@@ -227,21 +236,21 @@ class _Meter:
 
 
 @dataclass(frozen=True)
-class _Made:
+class Made:
     data: Bytes
     total: float
     unequal: int
 
 
-def _write_shard(shard: Shard, work: Path, pool: ThreadPoolExecutor, meter: _Meter) -> dict:
+def _write_shard(shard: Shard, work: Path, pool: ThreadPoolExecutor, meter: Meter) -> dict:
     """Write one shard into the work folder, durably; its record for the journal."""
     part = work / (shard.name + ".part")
     whole = hashlib.sha256()
     tensors: dict[str, dict] = {}
     try:
         with part.open("wb", buffering=0) as file:
-            _put(file, np.frombuffer(shard.header, np.uint8), whole)
-            for planned, blocks in _in_order(shard, pool):
+            put(file, np.frombuffer(shard.header, np.uint8), whole)
+            for planned, blocks in computed(shard.tensors, pool):
                 tensors[planned.name] = _put_tensor(file, planned, blocks, whole, meter)
             os.fsync(file.fileno())
         part.replace(work / shard.name)
@@ -252,12 +261,10 @@ def _write_shard(shard: Shard, work: Path, pool: ThreadPoolExecutor, meter: _Met
     return {"shard": shard.name, "size": size, "sha256": whole.hexdigest(), "tensors": tensors}
 
 
-def _put_tensor(
-    file: IO[bytes], planned: Planned, blocks: Iterator[_Made], whole: hashlib._Hash, meter: _Meter
-) -> dict:
+def _put_tensor(file: IO[bytes], planned: Planned, blocks: Iterator[Made], whole: hashlib._Hash, meter: Meter) -> dict:
     own, total, unequal = hashlib.sha256(), 0.0, 0
     for made in blocks:
-        _put(file, made.data, whole, own)
+        put(file, made.data, whole, own)
         total += made.total
         unequal += made.unequal
         meter.add(made.data.size)
@@ -265,7 +272,7 @@ def _put_tensor(
     return record | ({"unequal": unequal} if planned.replays else {})
 
 
-def _put(file: IO[bytes], data: Bytes, *digests: hashlib._Hash) -> None:
+def put(file: IO[bytes], data: Bytes, *digests: hashlib._Hash) -> None:
     view = memoryview(data)  # type: ignore[arg-type]
     for digest in digests:
         digest.update(view)
@@ -276,12 +283,12 @@ def _put(file: IO[bytes], data: Bytes, *digests: hashlib._Hash) -> None:
         os.posix_fadvise(file.fileno(), place, data.size, os.POSIX_FADV_DONTNEED)
 
 
-def _in_order(shard: Shard, pool: ThreadPoolExecutor) -> Iterator[tuple[Planned, Iterator[_Made]]]:
+def computed(tensors: Sequence[Planned], pool: ThreadPoolExecutor) -> Iterator[tuple[Planned, Iterator[Made]]]:
     """Each tensor with its blocks, computed a few blocks ahead, also over the ends of tensors."""
-    tasks = ((planned, start, stop) for planned in shard.tensors for start, stop in _blocks(planned))
-    ahead: deque[Future[_Made]] = deque()
+    tasks = ((planned, start, stop) for planned in tensors for start, stop in _blocks(planned))
+    ahead: deque[Future[Made]] = deque()
 
-    def next_block() -> _Made:
+    def next_block() -> Made:
         while len(ahead) < 2 * THREADS and (task := next(tasks, None)) is not None:
             planned, start, stop = task
             for blob, offset, length in planned.view.extents(start, stop):
@@ -290,7 +297,7 @@ def _in_order(shard: Shard, pool: ThreadPoolExecutor) -> Iterator[tuple[Planned,
         return ahead.popleft().result()
 
     try:
-        for planned in shard.tensors:
+        for planned in tensors:
             yield planned, (next_block() for _ in _blocks(planned))
     finally:
         for future in ahead:
@@ -303,21 +310,21 @@ def _blocks(planned: Planned) -> list[tuple[int, int]]:
     return [(start, min(start + step, size)) for start in range(0, size, step)]
 
 
-def _make(planned: Planned, start: int, stop: int) -> _Made:
-    view, item = planned.view, ITEM_BYTES[planned.dtype]
-    data = np.empty((stop - start) * item, np.uint8)
+def _make(planned: Planned, start: int, stop: int) -> Made:
+    view = planned.view
+    data = np.empty(bytes_of(planned.dtype, stop - start), np.uint8)
     total, unequal = 0.0, 0
     step = max(view.grain, _PIECE // view.grain * view.grain)
     with np.errstate(over="ignore", invalid="ignore"):
         for begin in range(start, stop, step):
             end = min(begin + step, stop)
-            piece = data[(begin - start) * item : (end - start) * item]
+            piece = data[bytes_of(planned.dtype, begin - start) : bytes_of(planned.dtype, end - start)]
             total += _fill(planned, begin, end, piece)
             if planned.replays:
                 unequal += _unequal(planned, begin, piece)
     for blob, offset, length in view.extents(start, stop):
         blob.spent(offset, length)
-    return _Made(data, total, unequal)
+    return Made(data, total, unequal)
 
 
 def _fill(planned: Planned, begin: int, end: int, out: Bytes) -> float:
