@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One record as words: an entity (`text`), a relation (head `text`, one part) or an event (trigger `text`, its arguments).
+    """One record as words: an entity, a relation's head and one part, or an event's trigger and its arguments.
 
     `parts`: (role, text) pairs; a relation's tail has the role "".
     """

@@ -109,7 +109,7 @@ class Batch:
         limit: int | None = None,
         retry_failed: bool = False,
     ) -> Outcome:
-        """Finish every row (of the first `limit`) that isn't. Raises UserError where it can't go on; what is done stays."""
+        """Finish every row (of the first `limit`) that isn't. Raises UserError where it can't go on; the done stays."""
         self._progress = progress
         self._total = sum(1 for _ in islice(self._documents(), limit))
         if not self._total:
@@ -217,9 +217,8 @@ class Batch:
 
     def _ask(self, asking: Asking) -> Extraction | None:
         unit, call = asking
-        if unit.error is not None or self._suspects:
+        if unit.error is not None or self._suspects or self._client is None:
             return None  # the document has failed already, or the host is gone: don't spend time on it
-        assert self._client is not None
         return calls.ask(self._client, call, self._options)
 
     # What came back

@@ -27,8 +27,8 @@ _BOUNDARY = regex.compile(
 )
 _ABBREVIATION = regex.compile(
     r"""(?<![\p{L}\p{N}]) (?: \p{Lu} | (?:\p{L}\.)+\p{L}
-      | (?i:mr|mrs|ms|dr|prof|st|sr|jr|rev|hon|gen|col|lt|sgt|capt|gov|sen|rep|pres|vs|etc|cf|al|inc|ltd|co|corp|bros|no|vol
-        |fig|eq|sec|ch|pp?|ed|eds|approx|dept|univ|est|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mt|ft|bd|ca|e\.g|i\.e)
+      | (?i:mr|mrs|ms|dr|prof|st|sr|jr|rev|hon|gen|col|lt|sgt|capt|gov|sen|rep|pres|vs|etc|cf|al|inc|ltd|co|corp|bros|no
+        |vol|fig|eq|sec|ch|pp?|ed|eds|approx|dept|univ|est|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mt|ft|bd|ca|e\.g|i\.e)
       ) $""",
     regex.VERBOSE,
 )
@@ -49,7 +49,7 @@ class Chunk:
 
 
 def chunks(text: str, limit: int = 0, overlap: int = 0) -> list[Chunk]:
-    """Runs of sentences of at most `limit` codepoints (0: by the script), each repeating `overlap` sentences of the last.
+    """Runs of sentences of at most `limit` codepoints (0: by the script), repeating `overlap` sentences of the last.
 
     Together they cover the whole text. A sentence over the limit is cut at its best inner boundary.
     """

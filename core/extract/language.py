@@ -89,5 +89,9 @@ def _identifier(script: str):
 
 
 def _by_ngrams(text: str, script: str) -> str | None:
-    language, sure = _identifier(script).classify(text[:20_000])
+    try:
+        identifier = _identifier(script)
+    except OSError:  # it unpacks its model into the temporary folder, which may be full
+        return None
+    language, sure = identifier.classify(text[:20_000])
     return str(language) if sure >= _SURE else None

@@ -71,7 +71,7 @@ class Schema(_Frozen):
     events: tuple[Annotated[EventType, BeforeValidator(_named)], ...] = ()
 
     def types(self, task: Task) -> tuple[Type, ...]:
-        return {"ner": self.entities, "re": self.relations, "ee": self.events}[task]
+        return self.entities if task == "ner" else self.relations if task == "re" else self.events
 
     @property
     def tasks(self) -> tuple[Task, ...]:

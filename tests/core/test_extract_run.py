@@ -1,0 +1,336 @@
+"""`extract run` as a person meets it: the real command, a real server process, real kills."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from core.errors import UserError
+from core.extract.run import RunRequest, RunResult, run
+from core.operation import Silent
+from core.store import Store
+from tests.core import extract_stub
+
+PROJECT = extract_stub.PROJECT
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "asked.log"
+
+
+@pytest.fixture
+def stub(workspace: Path, log: Path) -> Iterator[str]:
+    with extract_stub.running(log) as ref:
+        yield ref
+
+
+def table(path: Path, texts: list[str]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "text"])
+        writer.writerows((f"doc-{number}", text) for number, text in enumerate(texts))
+    return path
+
+
+def sentences(count: int) -> list[str]:
+    return [f"Person{number} lives in the town of Place{number} with a dog." for number in range(count)]
+
+
+def request(tmp_path: Path, texts: list[str], model: str, **more: object) -> RunRequest:
+    fields: dict = {
+        "input": table(tmp_path / "in.csv", texts),
+        "text_column": "text",
+        "id_column": "id",
+        "schema_ref": "people-and-organisations-en",
+        "out": tmp_path / "out",
+        "model": model,
+    }
+    return RunRequest(**{**fields, **more})
+
+
+def do(request: RunRequest) -> RunResult:
+    return run(request, Silent())
+
+
+def records(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_run_writes_a_row_a_document_as_the_issue_describes_it(tmp_path: Path, stub: str) -> None:
+    result = do(request(tmp_path, sentences(12), stub))
+    rows = records(tmp_path / "out")
+    assert (result.rows, result.failed, result.entities) == (12, 0, 12)
+    assert [row["id"] for row in rows] == [f"doc-{number}" for number in range(12)]
+    assert list(rows[3]) == [
+        *("id", "text", "entities", "relations", "events", "confidence", "provenance", "error"),
+    ]
+    assert rows[3]["entities"] == [{"text": "Person3", "type": "person", "start": 0, "end": 7}]
+    assert rows[3]["confidence"] is None
+    provenance = rows[3]["provenance"]
+    assert (provenance["dialect"], provenance["dialect_version"], provenance["model"]) == ("studio", 1, stub)
+    with (tmp_path / "out" / "entities.csv").open(encoding="utf-8-sig", newline="") as file:
+        first = next(csv.DictReader(file))
+    assert (first["row"], first["id"], first["text"], first["start"], first["end"]) == (
+        "1",
+        "doc-0",
+        "Person0",
+        "0",
+        "7",
+    )
+
+
+def test_a_try_of_ten_rows_is_continued_by_the_whole_run_and_a_third_call_asks_nothing(
+    tmp_path: Path, stub: str, log: Path
+) -> None:
+    assert do(request(tmp_path, sentences(25), stub, limit=10)).rows == 10
+    assert do(request(tmp_path, sentences(25), stub)).asked == 15
+    assert do(request(tmp_path, sentences(25), stub)).asked == 0
+    assert sorted(extract_stub.asked(log)) == sorted(sentences(25))
+
+
+def test_the_same_text_is_asked_once(tmp_path: Path, stub: str, log: Path) -> None:
+    result = do(request(tmp_path, sentences(5) * 8, stub))
+    assert (result.rows, result.asked, result.reused, result.entities) == (40, 5, 35, 40)
+    assert len(extract_stub.asked(log)) == 5
+    assert records(tmp_path / "out")[39]["provenance"]["same_text_as"].startswith("doc-")
+
+
+def test_failed_rows_are_kept_as_such_and_asked_again_only_on_demand(tmp_path: Path, stub: str, log: Path) -> None:
+    texts = [*sentences(6), "This row is BROKEN for good.", "PROSE is what this one gets.", *sentences(9)[6:]]
+    result = do(request(tmp_path, texts, stub))
+    rows = records(tmp_path / "out")
+    assert (result.rows, result.failed) == (11, 2)
+    assert "the stub was told to fail" in rows[6]["error"]["values"]["why"]
+    assert rows[7]["error"]["problem"] == "The model's answer could not be understood."
+    assert len(list(csv.DictReader((tmp_path / "out" / "errors.csv").open(encoding="utf-8-sig")))) == 2
+    before = len(extract_stub.asked(log))
+    assert do(request(tmp_path, texts, stub)).failed == 2
+    assert len(extract_stub.asked(log)) == before
+    do(request(tmp_path, texts, stub, retry_failed=True))
+    assert len(extract_stub.asked(log)) == before + 2
+
+
+def test_bad_rows_become_error_rows_and_the_batch_goes_on(tmp_path: Path, stub: str) -> None:
+    source = tmp_path / "in.jsonl"
+    lines = [
+        '{"text": "Anna lives here."}',
+        '{"text": "broken',
+        '{"other": "no text"}',
+        json.dumps({"text": "x" * 1_000_000}),
+        '{"text": "Lone \\ud800 surrogate of Berta\\u0000."}',
+        '{"text": ""}',
+        '{"text": "Carl lives here."}',
+    ]
+    source.write_text("\n".join(lines), encoding="utf-8")
+    result = do(request(tmp_path, [], stub, input=source, id_column=None))
+    rows = records(tmp_path / "out")
+    assert result.rows == 7
+    assert [row["error"] is not None for row in rows] == [False, True, True, True, False, False, False]
+    assert rows[1]["error"]["values"]["line"] == "2"
+    assert "1,000,000" in rows[3]["error"]["values"]["found"]
+    assert rows[4]["text"][5] == "\ud800"
+    assert rows[5]["entities"] == []
+    assert rows[6]["entities"][0]["text"] == "Carl"
+
+
+def test_a_long_document_is_cut_and_its_records_have_the_documents_offsets(tmp_path: Path, stub: str) -> None:
+    text = " ".join(f"Person{number} went home and slept until the morning came." for number in range(400))
+    do(request(tmp_path, [text], stub))
+    row = records(tmp_path / "out")[0]
+    assert row["provenance"]["calls"] > 20
+    assert len(row["entities"]) == row["provenance"]["calls"]
+    assert all(text[one["start"] : one["end"]] == one["text"] for one in row["entities"])
+
+
+def test_several_tasks_and_parts_make_one_row_a_document(tmp_path: Path, stub: str, log: Path) -> None:
+    wanted = request(tmp_path, sentences(6), stub, task=("ner", "re"), types_per_call=3)
+    assert do(wanted).rows == 6
+    asked = extract_stub.asked(log)
+    assert len(asked) == 6 * (2 + 3)
+    assert set(asked[:6]) == set(sentences(6)), "schema-major: all rows for one part, then the next"
+    assert do(wanted).asked == 0
+    assert len(extract_stub.asked(log)) == len(asked)
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path, stub: str) -> None:
+    do(request(tmp_path, sentences(3), stub))
+    with pytest.raises(UserError, match="task"):
+        do(request(tmp_path, sentences(3), stub, task=("re",)))
+    with pytest.raises(UserError, match="input"):
+        do(request(tmp_path, sentences(4), stub))
+
+
+def test_a_newer_store_is_refused(tmp_path: Path, stub: str) -> None:
+    do(request(tmp_path, sentences(3), stub))
+    with closing(sqlite3.connect(tmp_path / "out" / "store.sqlite")) as database, database:
+        database.execute("UPDATE meta SET value = '99' WHERE name = 'format'")
+    with pytest.raises(UserError, match="newer version"):
+        do(request(tmp_path, sentences(3), stub))
+
+
+def test_a_server_that_only_fails_stops_the_run_and_loses_no_row(tmp_path: Path, stub: str) -> None:
+    texts = [f"BROKEN row {number}" for number in range(60)]
+    with pytest.raises(UserError, match="all failed"):
+        do(request(tmp_path, texts, stub))
+    assert Store(tmp_path / "out").counts().rows == 0
+
+
+def test_a_column_in_a_language_the_model_does_not_read_is_refused_or_marked(
+    tmp_path: Path, stub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core import models
+
+    known = models.resolve
+    english = models.Card(title="Reads English", languages=("en",))
+
+    def resolve(ref: str) -> models.Model:
+        found = known(ref)
+        return models.Model(found.ref, found.format, english, url=found.url, model_id=found.model_id)
+
+    monkeypatch.setattr(models, "resolve", resolve)
+    texts = ["屠呦呦出生于浙江宁波。", "华罗庚曾在清华大学任教。"]
+    with pytest.raises(UserError, match="run anyway"):
+        do(request(tmp_path, texts, stub))
+    do(request(tmp_path, texts, stub, run_anyway=True))
+    for row in records(tmp_path / "out"):
+        assert row["provenance"]["warnings"][0]["problem"] == "This model does not read this language."
+        assert row["provenance"]["reads_language"] is False
+        assert row["provenance"]["language"] == "zh"
+
+
+# Killing the real command
+
+
+def command(wanted: RunRequest) -> list[str]:
+    return [
+        *(sys.executable, "-m", "core", "extract", "run", "--json"),
+        *("--input", str(wanted.input), "--text-column", "text", "--id-column", "id", "--task", "ner"),
+        *("--schema", wanted.schema_ref, "--out", str(wanted.out), "--model", wanted.model),
+    ]
+
+
+def committed(folder: Path) -> set[str]:
+    if not (folder / "store.sqlite").exists():
+        return set()
+    with closing(sqlite3.connect(folder / "store.sqlite", timeout=10)) as database:
+        try:
+            rows = database.execute("SELECT json FROM results").fetchall()
+        except sqlite3.OperationalError:  # killed before its tables were there
+            return set()
+    return {json.loads(text)["text"] for (text,) in rows}
+
+
+def kill_repeatedly(tmp_path: Path, stub: str, log: Path, kills: int) -> None:
+    texts = [f"{text} SLOW" if number % 10 == 0 else text for number, text in enumerate(sentences(60 * kills))]
+    wanted = request(tmp_path, texts, stub)
+    chance = random.Random(7)
+    for _ in range(kills):
+        before = len(committed(wanted.out))
+        goal = before + chance.randint(1, 40)
+        process = subprocess.Popen(
+            command(wanted), cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        )
+        until = time.monotonic() + 120
+        while len(committed(wanted.out)) < goal and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        assert process.poll() is None, "it ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        done, asked = committed(wanted.out), len(extract_stub.asked(log))
+        assert len(done) >= goal
+        # From here on no committed row may be asked again; checked after the next round.
+        kill_repeatedly.seen.append((asked, done))
+    ended = subprocess.run(command(wanted), cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    asked = extract_stub.asked(log)
+    for position, done in kill_repeatedly.seen:
+        # what was in the air when the process died may still reach the log behind the count
+        late = asked[position + 16 :]
+        assert not done & set(late), "a finished row was asked again"
+    rows = records(wanted.out)
+    assert [row["text"] for row in rows] == texts
+    assert all(row["error"] is None and len(row["entities"]) == 1 for row in rows)
+    assert len(asked) <= len(texts) + kills * 16, "at most what was in hand at a kill is asked again"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_counts() -> None:
+    kill_repeatedly.seen = []  # type: ignore[attr-defined]
+
+
+def test_a_killed_run_goes_on_with_every_row_exactly_once(tmp_path: Path, stub: str, log: Path) -> None:
+    kill_repeatedly(tmp_path, stub, log, kills=3)
+
+
+@pytest.mark.soak
+def test_a_run_killed_twenty_times_has_every_row_exactly_once(tmp_path: Path, stub: str, log: Path) -> None:
+    kill_repeatedly(tmp_path, stub, log, kills=20)
+
+
+def test_two_processes_do_not_work_on_one_folder(tmp_path: Path, stub: str) -> None:
+    wanted = request(tmp_path, [f"{text} SLOW" for text in sentences(60)], stub)
+    first = subprocess.Popen(command(wanted), cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 60
+        while not committed(wanted.out) and time.monotonic() < until:
+            time.sleep(0.05)
+        with pytest.raises(UserError, match="Another process"):
+            do(wanted)
+    finally:
+        first.kill()
+        first.wait()
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, stub: str) -> None:
+    wanted = request(tmp_path, sentences(400), stub)
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    ended = subprocess.run(
+        command(wanted), cwd=PROJECT, capture_output=True, text=True, timeout=120, preexec_fn=small_files, check=False
+    )
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert ended.stderr.startswith("{"), ended.stderr
+    error = json.loads(ended.stderr.splitlines()[-1])["error"]
+    assert "no room" in error["problem"]
+    kept = len(committed(wanted.out))
+    assert 0 < kept < 400
+    result = do(wanted)
+    assert (result.rows, result.failed) == (400, 0)
+    assert result.asked == 400 - kept
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="mounting a small disk needs root")
+def test_a_small_disk_that_fills_up_is_told_and_nothing_is_lost(tmp_path: Path, stub: str) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("tmpfs can't be mounted here")
+    try:
+        wanted = request(tmp_path, sentences(600), stub, out=disk / "out")
+        with pytest.raises(UserError, match="no room"):
+            do(wanted)
+        kept = len(committed(wanted.out))
+        assert 0 < kept < 600
+        subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+        assert do(wanted).asked == 600 - kept
+        assert len(records(wanted.out)) == 600
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)
