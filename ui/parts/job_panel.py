@@ -18,6 +18,13 @@ from ui.parts.request_form import label_of
 
 LOG_LINES = 200
 LISTED = 12
+NEXT = {
+    "models starter": ("extract", ":material/data_object:"),
+    "models download": ("models", ":material/memory:"),
+    "extract run": ("graph", ":material/hub:"),
+    "graph build": ("graph", ":material/hub:"),
+}
+"""Where a finished operation's receipt leads: view and icon."""
 
 STATES = {
     "starting": ("blue", ":material/hourglass_top:"),
@@ -80,10 +87,10 @@ def progress_text(job: store.Job) -> str:
     else:
         parts.append(state_name(job.state))
     if job.rate:
-        parts.append(t("{rate} per second", rate=_count(job.rate, job.unit)))
+        parts.append(t("{rate} {unit} per second", rate=_count(job.rate, job.unit), unit=_unit(job.unit)))
     if job.eta is not None:
         parts.append(t("{time} left", time=duration(job.eta)))
-    return " · ".join(part.strip() for part in parts)
+    return " · ".join(" ".join(part.split()) for part in parts)
 
 
 def _live(job_id: str) -> None:
@@ -154,6 +161,24 @@ def _receipt(job: store.Job) -> None:
     with st.container(border=True):
         st.markdown(f":green[:material/check_circle:] **{t('What was made')}**")
         _pairs(job.result or {})
+        if job.operation in NEXT:
+            view, icon = NEXT[job.operation]
+            st.page_link(f"views/{view}.py", label=_next(job.operation), icon=icon, query_params=_about(job))
+
+
+def _next(operation: str) -> str:
+    return {
+        "models starter": t("Extract from your text"),
+        "models download": t("Load the model"),
+        "extract run": t("See the knowledge graph"),
+        "graph build": t("See the knowledge graph"),
+    }[operation]
+
+
+def _about(job: store.Job) -> dict[str, str]:
+    """What the next page is to show: the run that was made, or whose graph was."""
+    made = {"extract run": "out", "graph build": "run"}.get(job.operation)
+    return {"run": str(job.request.get(made, ""))} if made else {}
 
 
 def _pairs(values: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from ui.i18n import t
 from ui.parts.job_panel import operation_title
 
 SHOWN = 3
+STARTER = "models starter"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Step:
 
 def next_steps(jobs: Sequence[Job], *, models: int, loaded: str) -> list[Step]:
     """The first that apply, most pressing first. `loaded` is the loaded model's title, or empty."""
+    if not models:
+        jobs = [job for job in jobs if job.operation != STARTER]  # the first-run card shows that one
     latest = jobs[0] if jobs else None
     run = next((job for job in jobs if job.operation == "extract run" and job.state == "done"), None)
     built = {

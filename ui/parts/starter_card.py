@@ -53,7 +53,7 @@ def _progress(job_id: str) -> None:
     if job.over:
         st.rerun()
     show_progress(job)
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.page_link("views/jobs.py", label=t("Details"), icon=":material/checklist:", query_params={"job": job.id})
         if st.button(t("Cancel"), key="starter.cancel", icon=":material/stop_circle:"):
             with errors_shown():

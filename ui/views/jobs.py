@@ -56,9 +56,9 @@ def _rows(states: Sequence[str], live: bool) -> None:
         height=min(TABLE_HEIGHT, 38 + 36 * len(shown)),
         column_config={
             "share": st.column_config.ProgressColumn(t("Progress"), min_value=0.0, max_value=1.0, format="percent"),
-            "operation": st.column_config.TextColumn(t("Job"), width="medium"),
-            "state": st.column_config.TextColumn(t("State"), width="small"),
-            "progress": st.column_config.TextColumn(t("So far"), width="medium"),
+            "operation": st.column_config.TextColumn(t("Job"), width=330),
+            "state": st.column_config.TextColumn(t("State"), width=80),
+            "progress": st.column_config.TextColumn(t("So far"), width=210),
             "created": st.column_config.DatetimeColumn(t("Started"), format="YYYY-MM-DD HH:mm", width="small"),
         },
         on_select="rerun",
