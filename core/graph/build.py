@@ -7,6 +7,7 @@ with another of the same trigger, so that its arguments stay its own. Edges: rel
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 
+from core.errors import UserError
 from core.graph.sentence import sentence_of
 from core.records import Argument, Entity, Extraction, Span
 
@@ -38,7 +40,8 @@ def build(extractions: Iterable[Extraction]) -> nx.MultiDiGraph:
     """The graph of all rows. Node data: label, type, kind (entity or event), mentions; edge key: its
     relation or role; edge data: relation, kind (relation or role), evidence.
 
-    `graph.graph` tells what it was made of: rows, failed, records, models, warnings.
+    `graph.graph` tells what it was made of: rows and how many failed; rows by model, and by warning (JSON of
+    `UserError.to_dict()`).
     """
     graph = empty()
     for position, extraction in enumerate(extractions):
@@ -56,7 +59,7 @@ def add(graph: nx.MultiDiGraph, extraction: Extraction, position: int) -> None:
     facts["rows"] += 1
     facts["failed"] += extraction.error is not None
     facts["models"][str(extraction.provenance.get("model") or "")] += 1
-    facts["warnings"].update(warnings_of(extraction))
+    facts["warnings"].update(json.dumps(warning.to_dict()) for warning in warnings_of(extraction))
     row = _Row(graph, extraction, row_of(extraction, position))
     for index, entity in enumerate(extraction.entities):
         row.mention(entity, entity.type, f"entity:{index}")
@@ -86,11 +89,20 @@ def located(text: str, span: Entity | Span | Argument) -> bool:
     return text[span.start : span.end] == span.text
 
 
-def warnings_of(extraction: Extraction) -> list[str]:
-    """The warnings that a row carries, say that its model does not read the language: English, keys of translation."""
-    found = extraction.provenance.get("warnings") or ()
-    found = [found] if isinstance(found, str | dict) else found
-    return [str(warning.get("problem", "")) if isinstance(warning, dict) else str(warning) for warning in found]
+def warnings_of(extraction: Extraction) -> list[UserError]:
+    """The warnings that a row carries, say that its model does not read the language."""
+    found = extraction.provenance.get("warnings")
+    return [_warning(one) for one in found if one] if isinstance(found, list | tuple) else []
+
+
+def _warning(told: object) -> UserError:
+    """From `UserError.to_dict()`; anything else is shown as it stands."""
+    try:
+        error = UserError.from_dict(told)  # type: ignore[arg-type]
+        str(error)
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError):
+        return UserError("{warning}", remedy="", warning=told)
+    return error
 
 
 def row_of(extraction: Extraction, position: int) -> int:

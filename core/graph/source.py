@@ -62,15 +62,18 @@ def _lines(file: Path) -> Iterator[Extraction]:
 
 def _checked(extraction: Extraction) -> Extraction:
     """A dataclass takes any value; what must be text is checked here, once."""
-    texts = [extraction.id, extraction.text]
-    for entity in extraction.entities:
-        texts += [entity.text, entity.type]
+    spans: list = [*extraction.entities]
+    texts = [extraction.id, extraction.text, *(entity.type for entity in extraction.entities)]
     for relation in extraction.relations:
-        texts += [relation.head.text, relation.relation, relation.tail.text]
+        spans += [relation.head, relation.tail]
+        texts.append(relation.relation)
     for event in extraction.events:
-        texts += [event.type, event.trigger.text, *(word for one in event.arguments for word in (one.role, one.text))]
-    if not all(isinstance(text, str) for text in texts):
+        spans += [event.trigger, *event.arguments]
+        texts += [event.type, *(argument.role for argument in event.arguments)]
+    if not all(isinstance(text, str) for text in (*texts, *(span.text for span in spans))):
         raise TypeError("a text is not a string")
+    if not all(isinstance(place, int | None) for span in spans for place in (span.start, span.end)):
+        raise TypeError("an offset is not a whole number")
     if not isinstance(extraction.provenance, dict):
         raise TypeError("provenance is not an object")
     return extraction

@@ -12,7 +12,6 @@ from typing import Any
 
 import streamlit as st
 
-from core.errors import UserError
 from core.graph.build import located, warnings_of
 from core.graph.text import clean
 from core.records import Argument, Entity, Extraction, Span
@@ -212,15 +211,7 @@ def _part(text: str, kind: str = "word", *, lost: bool = False, ink: str = "") -
 
 def _badges(extraction: Extraction) -> list[str]:
     """What a person must know before believing the row."""
-    told = [_warning(warning) for warning in extraction.provenance.get("warnings") or () if isinstance(warning, dict)]
-    told += [t(warning) for warning in warnings_of(extraction) if warning] if not told else []
-    if extraction.provenance.get("reads_language") is False and not told:
+    told = [error_text(warning)[0] for warning in warnings_of(extraction)]
+    if not told and extraction.provenance.get("reads_language") is False:
         told.append(t("This model does not read this language."))
     return told
-
-
-def _warning(warning: dict) -> str:
-    try:
-        return error_text(UserError.from_dict(warning))[0]
-    except (KeyError, TypeError):
-        return t(str(warning.get("problem", "")))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import networkx as nx
 import streamlit as st
 
+from core.errors import UserError
 from core.graph.exports import html
 from core.graph.text import clean
-from ui.i18n import t
+from ui.i18n import error_text, t
 from ui.parts.colours import chip_column, is_dark
-from ui.parts.errors import errors_shown, plain
+from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.graph_evidence import graph_evidence
 from ui.parts.graph_filters import filters
 from ui.parts.graph_sources import DOWNLOADS, Loaded, Source, download, job_of, load, outdated, sources, submit
@@ -29,11 +31,17 @@ LISTED = 5000
 def page() -> None:
     st.title(t("Graph"))
     chosen = _choose()
-    if chosen.sample or chosen.built:
-        with errors_shown():
-            _built(chosen)
+    if not chosen.sample and not chosen.built:
+        st.write(t("This run has no graph yet. Hundreds of rows take seconds, a hundred thousand about a minute."))
+        _build(chosen)
+        return
+    try:
+        loaded = load(chosen)
+    except UserError as error:
+        show_error(error)
+        _build(chosen)
     else:
-        _not_built(chosen)
+        _built(chosen, loaded)
 
 
 def _choose() -> Source:
@@ -63,12 +71,12 @@ def _choose() -> Source:
     return known[place]
 
 
-def _not_built(chosen: Source) -> None:
+def _build(chosen: Source) -> None:
+    """The button that starts the job, or the job where it is at work."""
     job = job_of(chosen)
     if job is not None and not job.over:
         job_panel(job.id)
         return
-    st.write(t("This run has no graph yet. Hundreds of rows take seconds, a hundred thousand about a minute."))
     if st.button(t("Build the graph"), type="primary", icon=":material/hub:", key="graph.build"):
         with errors_shown():
             submit(chosen)
@@ -77,8 +85,7 @@ def _not_built(chosen: Source) -> None:
         job_panel(job.id)
 
 
-def _built(chosen: Source) -> None:
-    loaded = load(chosen)
+def _built(chosen: Source, loaded: Loaded) -> None:
     _about(chosen, loaded)
     _again(chosen, loaded)
     if not len(loaded.graph):
@@ -97,7 +104,7 @@ def _about(chosen: Source, loaded: Loaded) -> None:
                 st.badge(t("{model}: {n} rows", model=name, n=f"{count:,}"), icon=":material/smart_toy:", color="gray")
         for warning, count in facts["warnings"].items():
             st.badge(
-                t("{n} rows: {warning}", n=f"{count:,}", warning=plain(t(warning))),
+                t("{n} rows: {warning}", n=f"{count:,}", warning=plain(error_text(json.loads(warning))[0])),
                 icon=":material/warning:",
                 color="orange",
             )
@@ -183,13 +190,17 @@ def _pick(key: str, picked: Picked | None) -> None:
 def _draggable(graph: nx.MultiDiGraph, loaded: Loaded) -> None:
     if len(graph) > DRAGGABLE:
         st.caption(t("Up to {n} nodes can be dragged; these are the ones with the most edges.", n=DRAGGABLE))
-    words = {name: t(text) for name, text in html.WORDS.items()}
+    words = {
+        "note": t("{shown} of {all} nodes: those with the most edges."),
+        "hint": t("Click a node or a line to read its sentences. Drag nodes; scroll to zoom."),
+        "row": t("row {row}"),
+    }
     sandboxed(html.render(graph, loaded.positions, dark=is_dark(), limit=DRAGGABLE, words=words), height=HEIGHT)
 
 
 def _tables(graph: nx.MultiDiGraph, key: str) -> None:
     """The same graph for keyboards and for those who'd rather read: choose a line as one would click a node."""
-    kind = st.segmented_control(
+    kind: Literal["node", "edge"] = st.segmented_control(
         t("Table"),
         ["node", "edge"],
         default="node",
