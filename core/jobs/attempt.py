@@ -92,9 +92,12 @@ class Stop:
 
     def __init__(self) -> None:
         self.too_late = False
+        self._process = os.getpid()
         signal.signal(signal.SIGTERM, self._on_signal)
 
     def _on_signal(self, *_: object) -> None:
+        if os.getpid() != self._process:
+            os._exit(128 + signal.SIGTERM)  # a forked child (a pool's) has this handler too, and nothing to tidy up
         if not self.too_late:
             # A second TERM must not break into the tidying up that the first one set off.
             self.too_late = True

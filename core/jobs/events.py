@@ -35,32 +35,34 @@ class Recorder:
 
     def __init__(self, path: Path, attempt: int) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-        os.write(self._file, b"\n")  # ends a line that a killed attempt left half written
         self._attempt = attempt
         self._lock = threading.RLock()
-        self._started = time.time()
-        self._written = {"progress": 0.0, "metric": 0.0}
+        self._started = time.monotonic()
+        self._written = {"progress": float("-inf"), "metric": float("-inf")}
         self._points: deque[tuple[float, float]] = deque()
         self._first: tuple[float, float] | None = None
         self._step: tuple[float, float | None, str] | None = None
         self._metrics: dict[str, float] = {}
         self._news: dict[str, float] = {}
         self._stale = False
+        self._closed = False
         self._since_progress = 0
         self._memory = _memory_free()
+        self._append(b"\n")  # ends a line that a killed attempt left half written
 
     def __enter__(self) -> Recorder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        now = time.time()
+        now = time.monotonic()
         with self._lock:
             if self._news:
                 self._write_metrics(now)
             self._write_progress(now, self._rate_since(self._first, now))
+            self._closed = True
 
     def step(self, done: float, total: float | None = None, unit: str = "") -> None:
-        now = time.time()
+        now = time.monotonic()
         with self._lock:
             self._first = self._first or (now, done)
             if not self._points or now - self._points[-1][0] >= FASTEST:
@@ -71,7 +73,7 @@ class Recorder:
                 self._write_progress(now)
 
     def metric(self, **values: float) -> None:
-        now = time.time()
+        now = time.monotonic()
         with self._lock:
             self._news.update({name: float(value) for name, value in values.items()})
             self._metrics.update(self._news)
@@ -84,9 +86,11 @@ class Recorder:
 
     def beat(self) -> None:
         """Called each second: brings out what came too soon after the last event, and notes the free memory."""
-        now = time.time()
+        now = time.monotonic()
         free = _memory_free()
         with self._lock:
+            if self._closed:
+                return
             self._stale = self._stale or abs(free - self._memory) > 0.02
             self._memory = free
             if self._news and self._is_due("metric", now):
@@ -103,12 +107,12 @@ class Recorder:
         self._since_progress = 0
         done, total, unit = self._step or (0, None, "")
         about = {"done": done, "total": total, "unit": unit, "rate": rate or self._rate(now), "metrics": self._metrics}
-        self._write(now, "progress", **about, memory_free=round(self._memory, 4))
+        self._write("progress", **about, memory_free=round(self._memory, 4))
 
     def _write_metrics(self, now: float) -> None:
         self._written["metric"] = now
         at = self._step[0] if self._step else now - self._started
-        self._write(now, "metric", at=at, values=self._news)
+        self._write("metric", at=at, values=self._news)
         self._news = {}
         # Whoever reads the last kilobytes must find a progress event there.
         if self._since_progress > TAIL // 2:
@@ -125,8 +129,11 @@ class Recorder:
             return None
         return (self._step[0] - point[1]) / (now - point[0])
 
-    def _write(self, now: float, kind: str, **content: Any) -> None:
-        line = json.dumps({"attempt": self._attempt, "time": round(now, 3), "kind": kind, **content}).encode() + b"\n"
+    def _write(self, kind: str, **content: Any) -> None:
+        event = {"attempt": self._attempt, "time": round(time.time(), 3), "kind": kind, **content}
+        self._append(json.dumps(event).encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
         self._since_progress += len(line)
         try:
             os.write(self._file, line)

@@ -77,12 +77,15 @@ def submit(request: Request) -> Job:
     """Start the request's operation in a process of its own. Raises UserError if this machine has not what it needs."""
     made = operation.of(request)
     _check_resources(made.estimate(request))
-    # Made under a name that no one lists, so that nobody sees half a job.
-    draft = Path(tempfile.mkdtemp(dir=paths.jobs(), prefix=".new-"))
-    requests.write(draft, made, request)
-    files.write(draft / files.ATTEMPT, {"attempt": 1, "time": time.time()})
-    folder = _named(draft)
-    processes.start_worker(folder, Path.cwd(), WORKER)
+    try:
+        # Made under a name that no one lists, so that nobody sees half a job.
+        draft = Path(tempfile.mkdtemp(dir=paths.jobs(), prefix=".new-"))
+        requests.write(draft, made, request)
+        files.write(draft / files.ATTEMPT, {"attempt": 1, "time": time.time()})
+        folder = _named(draft)
+        processes.start_worker(folder, Path.cwd(), WORKER)
+    except OSError as error:
+        raise _cannot_start(error) from error
     return read(folder.name)
 
 
@@ -143,8 +146,11 @@ def restart(job_id: str) -> Job:
         raise UserError("The job {id} is still running.", remedy="Cancel it, or wait for its end.", id=job_id)
     made, request = requests.read(job.folder)
     _check_resources(made.estimate(request))
-    files.write(job.folder / files.ATTEMPT, {"attempt": job.attempt + 1, "time": time.time()})
-    processes.start_worker(job.folder, requests.cwd(job.folder), WORKER)
+    try:
+        files.write(job.folder / files.ATTEMPT, {"attempt": job.attempt + 1, "time": time.time()})
+        processes.start_worker(job.folder, requests.cwd(job.folder), WORKER)
+    except OSError as error:
+        raise _cannot_start(error) from error
     return read(job_id)
 
 
@@ -207,12 +213,45 @@ def _check_resources(needs: Needs) -> None:
         raise shortage
 
 
+def _cannot_start(error: OSError) -> UserError:
+    return UserError(
+        "The job could not be started: {error}.",
+        remedy="Free some space on the workspace's disk, or memory, then try again.",
+        error=error,
+    )
+
+
 def _stop_alone(job: Job) -> None:
     marked = [processes.mark(job.folder, job.attempt)]
     processes.stop(lambda: processes.members(job.folder, marked=marked))
 
 
+_known: dict[Path, tuple[tuple[int, ...], Job]] = {}
+"""Jobs that have a result, by folder, with the stamps of the files that would change if one were started over."""
+
+
 def _read(folder: Path) -> Job | None:
+    stamps = (*_stamp(folder / files.ATTEMPT), *_stamp(folder / files.RESULT))
+    known = _known.get(folder)
+    if known and known[0] == stamps:
+        return known[1]
+    job = _read_files(folder)
+    if job is not None and job.state in ("done", "failed"):
+        _known[folder] = stamps, job
+    else:
+        _known.pop(folder, None)
+    return job
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _read_files(folder: Path) -> Job | None:
     asked = files.read(folder / files.REQUEST)
     wanted = files.read(folder / files.ATTEMPT)
     try:

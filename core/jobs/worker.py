@@ -19,7 +19,7 @@ from core.jobs import death, files, processes
 
 PATIENCE = 30.0
 """Seconds to wait for the lock: an earlier attempt's worker may be tidying up, an asker may be looking."""
-LINGER = 10.0
+LINGER = 5.0
 """Seconds that a finished operation's process may take to end."""
 
 

@@ -180,3 +180,15 @@ def test_a_death_that_nobody_saw(tmp_path: Path) -> None:
 
 def test_the_kernels_kills_are_counted_where_the_kernel_tells() -> None:
     assert death.oom_kills() is None or death.oom_kills() >= 0  # type: ignore[operator]
+
+
+def test_a_full_disk_is_said_when_a_job_is_submitted(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.jobs.commands import ListRequest
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write", full)
+    with pytest.raises(UserError, match="could not be started"):
+        store.submit(ListRequest())
+    assert store.all_jobs() == []
