@@ -57,7 +57,8 @@ class Stub(BaseHTTPRequestHandler):
 def running(log: Path) -> Iterator[str]:
     """A stub process; yields its model reference."""
     command = [sys.executable, "-m", "tests.core.extract_stub", str(log)]
-    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}  # killed clients make it complain
+    with subprocess.Popen(command, cwd=PROJECT, text=True, **pipes) as process:
         assert process.stdout is not None
         try:
             yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1#stub"

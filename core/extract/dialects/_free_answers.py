@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import regex
@@ -38,7 +39,10 @@ def read(task: Task, schema: Schema, answer: str, *, cut: bool = False) -> Readi
     if not any(reading.readable for reading in readings):
         # silence is a way of saying "none"; words that can't be understood are not
         return Reading((), not lines, repaired=1, dropped=0 if not lines else 1)
-    return _joined(_without_last(readings) if cut else readings)
+    if cut:
+        return _joined(_without_last(readings))
+    made = _joined(readings)  # it wasn't to the letter, or we wouldn't be here
+    return replace(made, repaired=max(1, made.repaired))
 
 
 def record(task: Task, made: Type, parts: Sequence[str]) -> Reading | None:

@@ -15,6 +15,7 @@ Adapters are trained on these bytes: any change of `prompt` or `write` is a new 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from core.extract.answer import Found, Reading
@@ -24,6 +25,8 @@ from core.extract.schema import Schema, Task, label
 VERSION = 1
 NONE, SEPARATOR, PART = "none", " || ", " | "
 STOP = ("\n\n",)
+
+_BARS = re.compile(r" \|\|? ")
 
 _INSTRUCTIONS = {
     "en": {
@@ -124,7 +127,7 @@ def _strict(task: Task, schema: Schema, answer: str) -> tuple[Found, ...] | None
     found: list[Found] = []
     for line in answer.strip().split("\n"):
         name, colon, rest = line.partition(": ")
-        if not colon or name not in types or not rest:
+        if not colon or name not in types or not rest or "｜" in rest or "|" in _BARS.sub("", rest):
             return None
         del types[name]  # a line a type
         made = next(made for made in schema.types(task) if label(made.name) == name)
