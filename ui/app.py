@@ -6,7 +6,6 @@ import streamlit as st
 
 from core.paths import ASSETS
 from ui.i18n import t
-from ui.parts.errors import show_unexpected
 
 # A file: Material icons in the browser tab would be fetched from Google.
 ICON = ASSETS / "icon.svg"
@@ -47,10 +46,7 @@ def main() -> None:
     st.set_page_config(page_title="KnowLM Studio", page_icon=ICON, layout="wide")
     st.logo(ICON, size="large")
     page = st.navigation(_there(pages()), expanded=True)
-    try:
-        page.run()
-    except Exception as error:  # noqa: BLE001 a page that fails says so calmly; the log has the rest
-        show_unexpected(error)
+    page.run()  # what fails in it is shown by launch.py's on_script_error
 
 
 main()

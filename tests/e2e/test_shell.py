@@ -87,6 +87,22 @@ def test_a_chinese_browser_is_answered_in_chinese(app: App, browser: Browser) ->
     assert not complaints
 
 
+def test_a_broken_settings_file_is_told_with_its_remedy(app: App, page: Page) -> None:
+    (app.workspace / "settings.json").write_text("{broken", encoding="utf-8")
+    page.goto(app.url)
+    page.get_by_text("delete it to start from the defaults").first.wait_for()
+    assert page.get_by_role("link", name="Jobs").is_visible()
+
+
+def test_an_unexpected_failure_is_told_calmly_and_logged(app: App, page: Page) -> None:
+    (app.workspace / "jobs").write_text("a file where a folder should be", encoding="utf-8")
+    page.goto(f"{app.url}/jobs")
+    page.get_by_text("Something went wrong on this page.").first.wait_for()
+    assert page.get_by_text("Traceback").count() == 0
+    assert page.get_by_text("Something went wrong on this page.").count() == 1
+    assert "Traceback" in (app.workspace / "app.log").read_text(encoding="utf-8")
+
+
 def upgrade(address: str, *, host: str, origin: str) -> int:
     """The status that a websocket's opening is answered with."""
     name, port = address.rsplit(":", 1)

@@ -48,7 +48,6 @@ def test_no_page_imports_a_heavy_library(workspace: Path) -> None:
     ran = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=180, check=False)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert json.loads(ran.stdout.splitlines()[-1]) == []
-    assert not (workspace / "app.log").exists(), (workspace / "app.log").read_text()[-3000:]
 
 
 @pytest.fixture
