@@ -12,6 +12,7 @@ from core.inference import client
 from core.models import Model
 from ui.i18n import t
 from ui.parts.errors import plain, show_error
+from ui.parts.labels import distinct
 from ui.parts.model_card import LANGUAGES, language_names
 from ui.parts.pickers import model_titles
 from ui.parts.starter_card import nothing_to_run, starter_card
@@ -32,7 +33,7 @@ def model_choice(language: str | None) -> ModelChoice | None:
     if nothing_to_run():
         starter_card()
         return None
-    titles = model_titles()
+    titles = distinct(model_titles())
     _adopt(titles)
     ref = st.selectbox(
         t("Model"),
@@ -95,22 +96,25 @@ def _adopt(titles: dict[str, str]) -> None:
 
 
 def _declared(model: Model, language: str | None, reads: bool | None) -> None:
-    with st.container(horizontal=True, gap="small"):
-        icon = {True: ":material/check:", False: ":material/warning:", None: ":material/translate:"}[reads]
-        colour = {True: "green", False: "orange", None: "gray"}[reads]
-        declared = t("reads {languages}", languages=language_names(model.card.languages))
-        st.badge(declared if model.card.languages else t("languages not declared"), icon=icon, color=colour)  # type: ignore[arg-type]
-        if language:
-            st.badge(t("the text is {language}", language=language_name(language)), color="gray")
-        st.badge(_loaded(model), color="gray", icon=":material/memory:")
-        if not model.card.trained_for_extraction and model.format != "remote":
-            st.badge(
-                t("not trained for extraction"),
-                color="gray",
-                icon=":material/info:",
-                help=t("Its answers have the right form; how right they are in content, check on a few rows."),
-            )
-    st.caption(plain(model.card.license)) if model.card.license else None
+    """One line: what it reads, what the text is where that is not the same, and whether it is loaded."""
+    declared = t("reads {languages}", languages=language_names(model.card.languages))
+    mark = {True: ":green[:material/check:] ", False: ":orange[:material/warning:] ", None: ""}[reads]
+    told = [mark + plain(declared if model.card.languages else t("languages not declared"))]
+    if language and not reads:
+        told.append(plain(t("the text is {language}", language=language_name(language))))
+    st.caption(" · ".join([*told, _loaded(model)]))
+
+
+def caution(model: Model) -> None:
+    """What to expect of it; and what the grammar does and does not do."""
+    if not model.card.trained_for_extraction and model.format != "remote":
+        st.caption(
+            t("This model is not trained for extraction: right in form, often wrong in content."),
+            help=t("Try a few rows first, and look at them."),
+        )
+    st.caption(
+        t("Grammar makes answers verbatim, never true: all of it is in your text; you judge whether it is right.")
+    )
 
 
 def _loaded(model: Model) -> str:

@@ -101,7 +101,7 @@ class RecordsIndex:
             f" WHERE {where} ORDER BY {_ORDERS[query.order]} LIMIT ? OFFSET ?",
             [*values, PAGE, PAGE * (number - 1)],
         )
-        return [Row(*words, bool(located), bool(marked)) for *words, located, marked in rows]
+        return [Row(*row[:6], *map(bool, row[6:])) for row in rows]
 
     def place(self, query: Query, doc: int, nth: int) -> int | None:
         """Where a record stands under the query, from 0; None if the query leaves it out."""

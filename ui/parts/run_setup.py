@@ -40,8 +40,9 @@ def start_buttons(
         )
         return None
     request = request_for(source, schema, model, anyway=anyway)
+    buttons = st.container(horizontal=True, vertical_alignment="center")
     fits = preflight(request)
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with buttons:
         tried = st.button(
             try_label(source.rows, anyway),
             type="secondary" if anyway else "primary",

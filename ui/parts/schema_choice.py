@@ -15,8 +15,11 @@ from ui.i18n import language as page_language
 from ui.i18n import t
 from ui.parts import schema_editor
 from ui.parts.errors import show_error
+from ui.parts.labels import distinct
 from ui.parts.type_chips import type_chips
 
+FIRST = "people"
+"""The schemas that suit most texts, the samples included, stand first in their language."""
 _WANTED = "extract.schema.wanted"
 
 
@@ -39,9 +42,10 @@ def schema_choice(language: str | None) -> SchemaChoice | None:
     `language`: of the text; schemas in it come first, and each language keeps its own choice.
     """
     known = _known(language or page_language())
-    ref = _choose(known, language or page_language())
-    schema = known[ref]
-    _buttons(schema, ref)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        ref = _choose(known, language or page_language())
+        schema = known[ref]
+        _buttons(schema, ref)
     try:
         check(schema)
     except UserError as error:
@@ -73,7 +77,7 @@ def own_schemas() -> dict[str, Schema]:
 
 
 def _known(language: str) -> dict[str, Schema]:
-    ready = sorted(ready_made(), key=lambda schema: schema.language != language)
+    ready = sorted(ready_made(), key=lambda schema: (schema.language != language, not schema.name.startswith(FIRST)))
     return {**{schema.name: schema for schema in ready}, **own_schemas()}
 
 
@@ -84,10 +88,11 @@ def _choose(known: dict[str, Schema], language: str) -> str:
         st.session_state[key] = wanted
     elif key in st.session_state and st.session_state[key] not in known:
         del st.session_state[key]
+    labels = distinct({ref: _label(ref, schema) for ref, schema in known.items()})
     return st.selectbox(
         t("Schema"),
         list(known),
-        format_func=lambda ref: _label(ref, known[ref]),
+        format_func=lambda ref: labels.get(ref, ref),
         key=key,
         persist_state="session",
     )
@@ -101,25 +106,24 @@ def _label(ref: str, schema: Schema) -> str:
 
 def _buttons(schema: Schema, ref: str) -> None:
     place = Path(ref) if ref.endswith(".json") else None
-    with st.container(horizontal=True, gap="small"):
-        label = t("Edit") if place else t("Edit a copy")
-        if st.button(label, icon=":material/edit:", key="extract.schema.edit"):
-            schema_editor.edit(schema, place, lambda path: use(str(path)))
-        with st.popover(t("More"), icon=":material/more_horiz:"):
-            if st.button(t("Start an empty schema"), icon=":material/add:", key="extract.schema.new"):
-                schema_editor.edit(Schema(language=page_language()), None, lambda path: use(str(path)))
-            st.download_button(
-                t("Download as JSON"),
-                json.dumps(schema.model_dump(mode="json"), ensure_ascii=False, indent=2),
-                f"{schema_editor.slug(schema.name)}.json",
-                "application/json",
-                on_click="ignore",
-                icon=":material/download:",
-                key="extract.schema.download",
-            )
-            _upload()
-            if place is not None:
-                _delete(place)
+    label = t("Edit") if place else t("Edit a copy")
+    if st.button("", icon=":material/edit:", key="extract.schema.edit", help=label):
+        schema_editor.edit(schema, place, lambda path: use(str(path)))
+    with st.popover("", icon=":material/more_horiz:", help=t("More")):
+        if st.button(t("Start an empty schema"), icon=":material/add:", key="extract.schema.new"):
+            schema_editor.edit(Schema(language=page_language()), None, lambda path: use(str(path)))
+        st.download_button(
+            t("Download as JSON"),
+            json.dumps(schema.model_dump(mode="json"), ensure_ascii=False, indent=2),
+            f"{schema_editor.slug(schema.name)}.json",
+            "application/json",
+            on_click="ignore",
+            icon=":material/download:",
+            key="extract.schema.download",
+        )
+        _upload()
+        if place is not None:
+            _delete(place)
 
 
 def _upload() -> None:
@@ -176,7 +180,4 @@ def _tasks(schema: Schema, ref: str) -> tuple[Task, ...]:
 
 def _types(schema: Schema, tasks: tuple[Task, ...]) -> None:
     """The types that will be asked for; entity types in the colours that they have in text, table and graph."""
-    for task in tasks:
-        if len(tasks) > 1:
-            st.caption(task_name(task))
-        type_chips(schema.types(task), key=f"extract.types.{task}")
+    type_chips([(task_name(task), schema.types(task)) for task in tasks], key="extract.types")

@@ -19,7 +19,7 @@ from ui.parts.pickers import keep_upload
 
 CHOSEN = "extract.file"
 """The path of the file that is worked on; the only thing of this part in the session."""
-PREVIEW_ROWS = 8
+PREVIEW_ROWS = 6
 CELL = 300
 
 
@@ -95,7 +95,7 @@ def _offer() -> None:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(t("Nothing at hand?"), width="content")
-        for code, label in (("en", t("Use the English sample")), ("zh", t("Use the Chinese sample"))):
+        for code, label in (("en", t("English sample")), ("zh", t("Chinese sample"))):
             if st.button(label, icon=":material/science:", key=f"extract.sample.{code}"):
                 choose(sample(code))
                 st.rerun()
@@ -105,8 +105,12 @@ def _look(path: Path) -> Source | None:
     info = look(path, st.session_state.get(key_of(path, "sheet")))
     st.caption(facts(info))
     sheet = _sheet(path, info)
-    column = _column(path, info)
-    id_column = _id_column(path, info, column)
+    text_place, id_place = st.columns(2)
+    with text_place:
+        chosen = _column(path, info)
+    column = checked(info, chosen)
+    with id_place:
+        id_column = _id_column(path, info, column)
     _preview(info, column)
     if column is None or not info.preview:
         return None
@@ -156,45 +160,44 @@ def _sheet(path: Path, info: inputs.TableInfo) -> str | None:
 
 
 def _column(path: Path, info: inputs.TableInfo) -> str | None:
-    """The chosen column, or None with the reason on the page where it can't be read."""
     names = [column.name for column in info.columns]
     if len(names) == 1:
-        chosen: str | None = names[0]
-    else:
-        index = names.index(info.text_column) if info.text_column in names else None
-        chosen = st.selectbox(
-            t("Column with the text"),
-            names,
-            index,
-            key=key_of(path, "column"),
-            placeholder=t("Choose a column"),
-            persist_state="session",
-        )
-    column = next((one for one in info.columns if one.name == chosen), None)
+        return names[0]
+    return st.selectbox(
+        t("Column with the text"),
+        names,
+        names.index(info.text_column) if info.text_column in names else None,
+        key=key_of(path, "column"),
+        placeholder=t("Choose a column"),
+        persist_state="session",
+    )
+
+
+def checked(info: inputs.TableInfo, name: str | None) -> str | None:
+    """The column's name, or None with the reason on the page where there is no text in it to read."""
+    column = next((one for one in info.columns if one.name == name), None)
     if column is None:
         st.info(t("No column looks like text: choose the one to read."), icon=":material/help:")
         return None
+    if not column.numeric and column.sample:
+        return column.name
+    others = ", ".join(one.name for one in info.columns if one.sample and not one.numeric) or "–"
     if column.numeric:
-        show_error(
-            UserError(
-                "The column “{column}” holds numbers, not text.",
-                remedy="Choose another column: {columns}.",
-                column=column.name,
-                columns=", ".join(one.name for one in info.columns if not one.numeric) or "–",
-            )
+        error = UserError(
+            "The column “{column}” holds numbers, not text.",
+            remedy="Choose another column: {columns}.",
+            column=column.name,
+            columns=others,
         )
-        return None
-    if not column.sample:
-        show_error(
-            UserError(
-                "The column “{column}” is empty in the rows looked at.",
-                remedy="Choose another column: {columns}.",
-                column=column.name,
-                columns=", ".join(one.name for one in info.columns if one.sample and not one.numeric) or "–",
-            )
+    else:
+        error = UserError(
+            "The column “{column}” is empty in the rows looked at.",
+            remedy="Choose another column: {columns}.",
+            column=column.name,
+            columns=others,
         )
-        return None
-    return column.name
+    show_error(error)
+    return None
 
 
 def _id_column(path: Path, info: inputs.TableInfo, text_column: str | None) -> str | None:

@@ -6,70 +6,103 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.extract.schema import EntityType, EventType, RelationType
-from core.graph.colours import colour, slots
+from core.extract.schema import EntityType, EventType, RelationType, Type
 from ui.i18n import t
+from ui.parts.colours import colour, slots
 
 _CSS = """
-.chips {
-  display: flex; flex-wrap: wrap; gap: 0.35rem; margin: 0; padding: 0; list-style: none; font-family: var(--st-font);
+.groups {
+  display: flex; flex-direction: column; gap: 0.5rem; font-family: var(--st-font); color: var(--st-text-color);
 }
-.chips li {
-  display: inline-flex; align-items: baseline; gap: 0.4rem; max-width: 100%; box-sizing: border-box;
-  padding: 0.2rem 0.55rem; border: 1px solid var(--st-border-color); border-radius: 0.5rem;
-  font-size: 0.82rem; line-height: 1.35; color: var(--st-text-color);
+.group { display: flex; flex-wrap: wrap; gap: 0.3rem; align-items: baseline; }
+.title { font-size: 0.8rem; opacity: 0.7; margin-right: 0.2rem; }
+.chip {
+  display: inline-flex; align-items: baseline; gap: 0.35rem; max-width: 100%; box-sizing: border-box;
+  padding: 0.12rem 0.5rem; border: 1px solid var(--st-border-color); border-radius: 0.5rem;
+  font-size: 0.8rem; line-height: 1.4;
 }
-.chips .dot { flex: none; width: 0.6rem; height: 0.6rem; border-radius: 50%; align-self: center; }
-.chips .name { font-weight: 600; overflow-wrap: anywhere; }
-.chips .more { opacity: 0.75; overflow-wrap: anywhere; }
+.dot { flex: none; width: 0.6rem; height: 0.6rem; border-radius: 50%; align-self: center; }
+.name { font-weight: 600; overflow-wrap: anywhere; }
+.more { display: none; opacity: 0.75; overflow-wrap: anywhere; }
+.open .more { display: inline; }
+.toggle {
+  align-self: flex-start; padding: 0; border: 0; background: none; cursor: pointer;
+  font: inherit; font-size: 0.8rem; color: var(--st-link-color); text-decoration: underline;
+}
 """
 
 _JS = """
-export default function ({ data, parentElement }) {
-  let list = parentElement.querySelector("ul");
-  if (!list) {
-    list = document.createElement("ul");
-    list.className = "chips";
-    parentElement.appendChild(list);
+function element(name, className, text) {
+  const made = document.createElement(name);
+  made.className = className;
+  if (text) made.textContent = text;
+  return made;
+}
+
+function chipOf(chip) {
+  const made = element("span", "chip");
+  if (chip.more) made.title = chip.more;
+  if (chip.colour) {
+    const dot = element("span", "dot");
+    dot.style.backgroundColor = chip.colour;
+    made.append(dot);
   }
-  list.replaceChildren(...data.chips.map((chip) => {
-    const item = document.createElement("li");
-    if (chip.colour) {
-      const dot = document.createElement("span");
-      dot.className = "dot";
-      dot.style.backgroundColor = chip.colour;
-      item.appendChild(dot);
-    }
-    for (const [part, text] of [["name", chip.name], ["more", chip.more]]) {
-      if (!text) continue;
-      const span = document.createElement("span");
-      span.className = part;
-      span.textContent = text;
-      item.appendChild(span);
-    }
-    return item;
-  }));
+  made.append(element("span", "name", chip.name));
+  if (chip.more) made.append(element("span", "more", chip.more));
+  return made;
+}
+
+export default function ({ data, parentElement }) {
+  let root = parentElement.querySelector(".groups");
+  if (!root) {
+    root = element("div", "groups");
+    parentElement.append(root);
+  }
+  const toggle = element("button", "toggle");
+  toggle.type = "button";
+  const draw = () => {
+    const open = root.classList.contains("open");
+    toggle.textContent = open ? data.words.less : data.words.more;
+    toggle.setAttribute("aria-expanded", String(open));
+  };
+  toggle.onclick = () => { root.classList.toggle("open"); draw(); };
+  draw();
+  const groups = data.groups.map((group) => {
+    const made = element("div", "group");
+    made.append(element("span", "title", group.title), ...group.chips.map(chipOf));
+    return made;
+  });
+  const told = data.groups.some((group) => group.chips.some((chip) => chip.more));
+  root.replaceChildren(...groups, ...(told ? [toggle] : []));
 }
 """
 
-_chips = st.components.v2.component("knowlm_type_chips", css=_CSS, js=_JS)
+_component = st.components.v2.component("knowlm-studio.type_chips", css=_CSS, js=_JS)
 
 
-def type_chips(types: Sequence[EntityType | RelationType | EventType], key: str) -> None:
-    """One chip a type: name, then description, or head → tail, or roles. Entity types have their colours."""
-    places = slots(one.name for one in types if isinstance(one, EntityType))
-    chips = [
+def type_chips(groups: Sequence[tuple[str, Sequence[Type]]], key: str) -> None:
+    """Titled groups of types; entity types in their colours; descriptions, ends and roles one click away."""
+    names = [one.name for _, types in groups for one in types if isinstance(one, EntityType)]
+    places = slots(names)
+    drawn = [
         {
-            "name": one.name,
-            "more": more(one),
-            "colour": colour(one.name, places) if isinstance(one, EntityType) else "",
+            "title": title,
+            "chips": [
+                {
+                    "name": one.name,
+                    "more": more(one),
+                    "colour": colour(one.name, places) if isinstance(one, EntityType) else "",
+                }
+                for one in types
+            ],
         }
-        for one in types
+        for title, types in groups
     ]
-    _chips(key=key, data={"chips": chips})
+    words = {"more": t("Show what they mean"), "less": t("Hide what they mean")}
+    _component(key=key, data={"groups": drawn, "words": words})
 
 
-def more(one: EntityType | RelationType | EventType) -> str:
+def more(one: Type) -> str:
     if isinstance(one, RelationType):
         ends = f"{one.head or t('anything')} → {one.tail or t('anything')}" if one.head or one.tail else ""
         return " · ".join(part for part in (ends, one.description) if part)

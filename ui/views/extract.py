@@ -6,21 +6,22 @@ from pathlib import Path
 
 import streamlit as st
 
+from core import paths
 from core.extract.inputs import language_of
 from ui.i18n import t
 from ui.parts import one_text, runs
 from ui.parts.errors import plain
 from ui.parts.job_panel import state_name, when
+from ui.parts.labels import distinct
 from ui.parts.language_offer import language_offer
-from ui.parts.model_choice import model_choice
+from ui.parts.model_choice import caution, model_choice
 from ui.parts.run_setup import fill_from, start_buttons
 from ui.parts.run_view import run_view
 from ui.parts.runs import Run
-from ui.parts.schema_choice import schema_choice
-from ui.parts.source_file import source_file
+from ui.parts.schema_choice import SchemaChoice, schema_choice
+from ui.parts.source_file import Source, source_file
 
-RUN = "run"
-"""The query parameter that names the run shown."""
+RUN = "run"  # the query parameter that names the run shown
 
 
 def page() -> None:
@@ -56,14 +57,13 @@ def _title(known: list[Run], shown: Run | None) -> None:
 
 def _chooser(known: list[Run], shown: Run | None) -> None:
     """Earlier runs, newest first. The address tells which is shown, so a reload and a second tab show the same."""
-    names = {run.folder.name: run for run in known}
-    current = shown.folder.name if shown else ""
-    options = ["", *names] if current in names or not current else ["", current, *names]
+    labels = distinct({"": t("New extraction"), **{str(run.folder): _label(run) for run in known}})
+    current = str(shown.folder) if shown else ""
     st.session_state["extract.chosen"] = current
     st.selectbox(
         t("Runs"),
-        options,
-        format_func=lambda name: _label(names[name]) if name in names else name or t("New extraction"),
+        list(labels),
+        format_func=lambda folder: labels.get(folder, folder),
         key="extract.chosen",
         on_change=lambda: _show(st.session_state["extract.chosen"]),
         label_visibility="collapsed",
@@ -75,53 +75,65 @@ def _label(run: Run) -> str:
     return f"{run.input_name} · {when(run.job.created)} · {state_name(run.job.state)}"
 
 
-def _show(name: str) -> None:
-    if name:
-        st.query_params[RUN] = name
+def _show(folder: str) -> None:
+    if folder:
+        inside = Path(folder).parent == paths.runs()
+        st.query_params[RUN] = Path(folder).name if inside else folder
     else:
         st.query_params.pop(RUN, None)
 
 
 def _setup() -> None:
-    left, right = st.columns(2, gap="medium")
+    """Left the text, right what to look for and the way on; on a narrow window one under the other."""
+    left, right = st.columns([11, 10], gap="medium")
     with left, st.container(border=True):
-        st.subheader(t("1 · Text"))
-        kind = st.segmented_control(
-            t("Kind of input"),
-            ["file", "text"],
-            default="file",
-            format_func=lambda kind: {"file": t("A file"), "text": t("One text")}[kind],
-            key="extract.kind",
-            label_visibility="collapsed",
-            required=True,
-            persist_state="session",
-        )
-        source = source_file() if kind == "file" else None
-        text = one_text.text_area() if kind == "text" else ""
+        source, text = _text()
     language = language_of([text]) if text else source.language if source else None
-    with right, st.container(border=True):
-        st.subheader(t("2 · Schema"))
-        schema = schema_choice(language)
-    with st.container(border=True):
-        st.subheader(t("3 · Run"))
-        model = model_choice(language)
-        if model is None:
-            return
-        refused = model.reads is False and language is not None
-        if refused:
-            language_offer(model, str(language), rows=source.rows if source else 1)
-        if kind == "file":
-            started = start_buttons(source, schema, model, anyway=refused)
-            if started is not None:
-                _show(started.name)
-                st.rerun()
-        else:
-            one_text.start_button(text, schema, model, anyway=refused)
-        st.caption(
-            t("Grammar makes answers verbatim, never true: all of it is in your text; you judge whether it is right.")
-        )
-    if kind == "text":
+    with right:
+        with st.container(border=True):
+            st.subheader(t("2 · Schema"))
+            schema = schema_choice(language)
+        with st.container(border=True):
+            st.subheader(t("3 · Run"))
+            _run(source, text, schema, language)
+    if _kind() == "text":
         one_text.result()
+
+
+def _kind() -> str:
+    return st.session_state.get("extract.kind") or "file"
+
+
+def _text() -> tuple[Source | None, str]:
+    st.subheader(t("1 · Text"))
+    kind = st.segmented_control(
+        t("Kind of input"),
+        ["file", "text"],
+        default=None if "extract.kind" in st.session_state else "file",
+        format_func=lambda kind: {"file": t("A file"), "text": t("One text")}[kind],
+        key="extract.kind",
+        label_visibility="collapsed",
+        required=True,
+        persist_state="session",
+    )
+    return (source_file(), "") if kind == "file" else (None, one_text.text_area())
+
+
+def _run(source: Source | None, text: str, schema: SchemaChoice | None, language: str | None) -> None:
+    model = model_choice(language)
+    if model is None:
+        return
+    refused = model.reads is False and language is not None
+    if refused:
+        language_offer(model, str(language), rows=source.rows if source else 1)
+    if _kind() == "file":
+        started = start_buttons(source, schema, model, anyway=refused)
+        if started is not None:
+            _show(str(started))
+            st.rerun()
+    else:
+        one_text.start_button(text, schema, model, anyway=refused)
+    caution(model.model)
 
 
 page()
