@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def _ours(browser: Browser, workspace: Path, switches: list[float]) -> float:
 
 
 def _timed(browser: Browser, script: list[str], workspace: Path, heading: str, switches: list[float] | None) -> float:
-    """Seconds from the command to the heading in the browser, which is open already and asks until it is answered."""
+    """Seconds from the command to the heading in the browser, which is open already."""
     port = _free_port()
     command = [sys.executable, "-m", "streamlit", "run", *script, "--server.port", str(port)]
     command += ["--server.address", "127.0.0.1", "--server.headless", "true", "--browser.gatherUsageStats", "false"]
@@ -78,7 +79,7 @@ def _timed(browser: Browser, script: list[str], workspace: Path, heading: str, s
         command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        _open(page, f"http://127.0.0.1:{port}")
+        _open(page, port)
         page.get_by_role("heading", name=heading, exact=True).wait_for(timeout=PATIENCE)
         took = time.perf_counter() - began
         if switches is not None:
@@ -90,16 +91,16 @@ def _timed(browser: Browser, script: list[str], workspace: Path, heading: str, s
         server.wait()
 
 
-def _open(page: Page, url: str) -> None:
+def _open(page: Page, port: int) -> None:
+    """Go there the moment the server takes connections."""
     deadline = time.monotonic() + PATIENCE / 1000
     while time.monotonic() < deadline:
         try:
-            page.goto(url)
-            return
-        except Exception as error:
-            if "ERR_CONNECTION_REFUSED" not in str(error):
-                raise
-            time.sleep(0.02)
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.01)
+    page.goto(f"http://127.0.0.1:{port}")
 
 
 def _switch(page: Page, name: str) -> float:
@@ -112,8 +113,6 @@ def _switch(page: Page, name: str) -> float:
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
