@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.graph.build import build
+from core.graph.layout import layout
 from core.graph.run import BuildRequest, run
+from core.graph.source import extractions
 from core.operation import Silent
 from core.records import Entity, Event, Extraction, Relation, Span
 from tests.e2e.conftest import App, watch
@@ -90,17 +93,32 @@ def heading(page: Page) -> str:
 
 def test_a_node_and_an_edge_show_their_sentences(app: App, page: Page) -> None:
     sample_run(app)
-    canvas = open_graph(page, app, "people")
-    click_something(page, canvas, lambda: bool(heading(page)) and "→" not in heading(page))
+    open_graph(page, app, "people")
+    page.get_by_placeholder("Name of a node").fill("Ulm")
+    page.keyboard.press("Enter")
+    page.get_by_text("Showing 2 of 50 nodes, 1 edges.").wait_for()
+    page.wait_for_timeout(800)
+    ends, middle = two_nodes(page, ("ulm", "Location"), ("albert einstein", "Person"))
+    page.mouse.click(*ends[0])
+    page.get_by_role("heading", name="Ulm").wait_for()
     page.locator(".evidence .text .piece.selected").first.wait_for()
-    assert heading(page) in page.locator(".evidence .text .piece.selected").all_inner_texts()
-    click_something(page, canvas, lambda: "→" in heading(page))
-    head, relation, tail = (part.strip() for part in heading(page).split("→"))
-    text = page.locator(".evidence .text").inner_text()
-    assert head in text
-    assert tail in text
-    selected = page.locator(".evidence .row.selected").inner_text()
-    assert relation in selected
+    assert page.locator(".evidence .text .piece.selected").all_inner_texts() == ["Ulm"]
+    page.mouse.click(*middle)
+    page.get_by_role("heading", name="Albert Einstein → born in → Ulm").wait_for()
+    assert {"Albert Einstein", "Ulm"} <= set(page.locator(".evidence .text .piece").all_inner_texts())
+    assert page.locator(".evidence .row.selected").inner_text().replace("\n", " ") == "Albert Einstein → born in → Ulm"
+
+
+def two_nodes(page: Page, *names: tuple[str, str]) -> tuple[list[tuple[float, float]], tuple[float, float]]:
+    """Where a picture of two nodes has them and their edge's middle: it fills four fifths of its frame, centred."""
+    graph = build(extractions(SAMPLE))
+    (ax, ay), (bx, by) = (layout(graph)[name] for name in names)
+    box = page.get_by_test_id("stEChartsChart").locator("canvas").first.bounding_box()
+    assert box
+    scale = 0.8 * min(box["width"] / abs(bx - ax), box["height"] / abs(by - ay))
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    half = (bx - ax) / 2 * scale, (by - ay) / 2 * scale
+    return [(x - half[0], y - half[1]), (x + half[0], y + half[1])], (x, y)
 
 
 def test_text_and_table_follow_each_other(app: App, page: Page) -> None:
