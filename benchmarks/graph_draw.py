@@ -130,7 +130,7 @@ def drawn(browser: Browser, url: str, nodes: int) -> float:
 
 
 def pyvis(browser: Browser, file: Path, nodes: int, bound: float) -> float:
-    """Seconds until pyvis shows its picture: it hides it while its physics settles; the bound where it has not by then."""
+    """Seconds until pyvis shows its picture, hidden while its physics settles; the bound where it has not by then."""
     from pyvis.network import Network
 
     draw = random.Random(nodes)
@@ -145,10 +145,8 @@ def pyvis(browser: Browser, file: Path, nodes: int, bound: float) -> float:
     for number in range(nodes):
         for relation in row(number, draw).relations:
             network.add_edge(relation.head.text, relation.tail.text)
-    marked = network.generate_html().replace(
-        "return network;",
-        "network.once('stabilizationIterationsDone', () => window.still = performance.now()); return network;",
-    )
+    told = "network.once('stabilizationIterationsDone', () => window.still = performance.now()); return network;"
+    marked = network.generate_html().replace("return network;", told)
     file.write_text(marked, encoding="utf-8")
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.route("http*://**", lambda route: route.abort())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
+import psutil
 
 from core.errors import UserError
 from core.graph.build import Evidence, facts_of
@@ -35,6 +36,14 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Temporary files of builds that were killed."""
+    for left in folder.glob(".*.part*"):
+        pid = left.name.split(".part")[0].rpartition(".")[2]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            left.unlink(missing_ok=True)
 
 
 def write_graph(folder: Path, graph: nx.MultiDiGraph, positions: Positions, source: dict[str, Any]) -> None:

@@ -57,6 +57,7 @@ def run(request: BuildRequest, progress: Progress) -> BuildResult:
     started = time.monotonic()
     origin = source.fingerprint(request.run)
     out = _folder(request.out)
+    files.remove_leftovers(out)
     graph = _read(request.run, out, progress)
     progress.log(f"{len(graph)} nodes, {graph.number_of_edges()} edges; laying them out")
     positions = layout(graph, request.seed)

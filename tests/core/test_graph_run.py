@@ -52,9 +52,23 @@ def test_every_span_of_the_sample_is_where_it_says() -> None:
 
 
 def test_building_again_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    (tmp_path / f".graph.json.{killed.pid}.part").touch()
+    (tmp_path / f".evidence.sqlite.{killed.pid}.part-journal").touch()
     for _ in range(2):
         run(BuildRequest(run=SAMPLE, out=tmp_path), Silent())
     assert {file.name for file in tmp_path.iterdir()} == MADE
+
+
+def test_writing_the_same_rows_anew_is_no_change(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLE, tmp_path / "run")
+    before = source.fingerprint(tmp_path / "run")
+    (tmp_path / "run" / "records.jsonl").touch()
+    assert source.fingerprint(tmp_path / "run") == before
+    with (tmp_path / "run" / "records.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(Extraction("new", "x").to_dict()) + "\n")
+    assert source.fingerprint(tmp_path / "run") != before
 
 
 def test_a_graph_keeps_its_rows_when_its_run_is_gone(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mimetypes
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import networkx as nx
@@ -49,7 +50,8 @@ def _choose() -> Source:
     known = sources()
     names = [str(source.run) for source in known]
     asked = st.query_params.get("run", "")
-    default = next((place for place, source in enumerate(known) if asked in (str(source.run), source.run.name)), 0)
+    wanted = {asked, str(Path(asked).resolve())} if asked else set()
+    default = next((place for place, source in enumerate(known) if wanted & {str(source.run), source.run.name}), 0)
     if len(known) == 1:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.info(
@@ -101,15 +103,17 @@ def _about(chosen: Source, loaded: Loaded) -> None:
         for ref, count in facts["models"].items():
             if ref:
                 name = t("made by hand") if chosen.sample else plain(clean(model_titles().get(ref, ref)))
-                st.badge(t("{model}: {n} rows", model=name, n=f"{count:,}"), icon=":material/smart_toy:", color="gray")
+                st.badge(
+                    t("{model} (rows: {n})", model=name, n=f"{count:,}"), icon=":material/smart_toy:", color="gray"
+                )
         for warning, count in facts["warnings"].items():
             st.badge(
-                t("{n} rows: {warning}", n=f"{count:,}", warning=plain(error_text(json.loads(warning))[0])),
+                t("{warning} (rows: {n})", n=f"{count:,}", warning=plain(error_text(json.loads(warning))[0])),
                 icon=":material/warning:",
                 color="orange",
             )
         if facts["failed"]:
-            st.badge(t("{n} rows failed", n=f"{facts['failed']:,}"), icon=":material/error:", color="red")
+            st.badge(t("failed rows: {n}", n=f"{facts['failed']:,}"), icon=":material/error:", color="red")
         st.space("stretch")
         _downloads(chosen, loaded)
 
