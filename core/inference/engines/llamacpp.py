@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
+import psutil
 
 from core import resources
 from core.errors import UserError
@@ -43,6 +44,8 @@ OVERHEAD = 1.15
 BATCH = 64
 """Prompt tokens read between two looks at whether to stop: about 0.2 s of a small model on two cores."""
 PREFIX_CACHE_MIB = 256
+LOOK_SECONDS = 0.3
+"""How long to watch what else the processors do."""
 
 
 class Engine:
@@ -101,7 +104,7 @@ class Engine:
         params.model.path = str(model.path)
         params.n_ctx, params.n_parallel = context * parallel, parallel
         params.n_batch = params.n_ubatch = max(BATCH, parallel)
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads or resources.cores()
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads or free_cores()
         params.api_keys, params.port = [key], 0
         params.ui = params.endpoint_slots = params.warmup = False
         params.cache_ram_mib = PREFIX_CACHE_MIB
@@ -201,6 +204,17 @@ def _body(request: Generation, seed: int, context: int) -> dict[str, Any]:
     if request.grammar is not None:
         body["grammar"] = request.grammar
     return body | ({"messages": list(request.messages)} if request.messages else {"prompt": request.prompt})
+
+
+def free_cores() -> int:
+    """Cores that nothing else uses now, at least one.
+
+    llama.cpp's threads wait for each other by spinning: with one thread more than there are free cores it is
+    ten times slower, not a little.
+    """
+    cores = resources.cores()
+    used = psutil.cpu_percent(LOOK_SECONDS) / 100 * (psutil.cpu_count() or cores)
+    return max(1, cores - int(used + 0.5))
 
 
 def _quotes_broken(request: Generation) -> bool:

@@ -105,7 +105,7 @@ class Engine:
             if device == "cpu" and self._model.dtype == torch.float16:  # slow, and some operations lack it
                 self._model.to(torch.bfloat16)
             self._model.to(device).eval()
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, AttributeError) as error:
+        except Exception as error:  # the library lets through what any file format's reader raises
             raise UserError(
                 "transformers can't load {path}: {why}",
                 remedy="The files may be incomplete or of a kind it doesn't know: "
