@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from core import resources
@@ -114,7 +114,7 @@ def _write_head(
     _write_vocabulary(writer, vocabulary)
     for planned in plan.shards[0].tensors:
         kind = GGMLQuantizationType[planned.dtype]
-        writer.add_tensor_info(planned.name, planned.view.shape, None, planned.bytes, raw_dtype=kind)
+        writer.add_tensor_info(planned.name, planned.view.shape, np.dtype(np.float32), planned.bytes, raw_dtype=kind)
     writer.write_header_to_file(part)
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -140,7 +140,7 @@ def _write_vocabulary(writer, vocabulary: Vocabulary) -> None:
 
 
 def _write_tensors(part: Path, tensors: tuple[Planned, ...], meter: stream.Meter) -> None:
-    with part.open("ab", buffering=0) as file, ThreadPoolExecutor(stream.THREADS) as pool:
+    with part.open("ab", buffering=0) as file, stream.workers() as pool:
         file.write(b"\0" * (-file.tell() % ALIGNMENT))
         for planned, blocks in stream.computed(tensors, pool):
             for made in blocks:

@@ -14,10 +14,10 @@ from typing import Any
 
 from core.errors import UserError
 from core.weights.checkpoint import inside, read_json
+from core.weights.meta_tokenizer import SPLIT
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
-_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_SPLITS = {_WORDS % r"\p{N}{1,3}": "llama-bpe", _WORDS % r"\p{N}": "qwen2"}
+_SPLITS = {SPLIT: "llama-bpe", SPLIT.replace("{1,3}", ""): "qwen2"}
 _SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unk", "pad_token": "pad"}
 
 

@@ -59,7 +59,7 @@ class LowRank:
             rank = width(self.up)
             left = np.empty(((last - first), rank), np.float32)
             self.up.fill(first * rank, left.reshape(-1))
-        return (left * np.float32(self.scale)) @ self._kept
+        return np.matmul(left * np.float32(self.scale), self._kept, dtype=np.float32)
 
     def forget(self) -> None:
         for name in ("_kept", "_columns"):

@@ -58,6 +58,16 @@ def as_hugging_face(
     return tensors, config_of(params, tensors)
 
 
+def to_meta_name(name: str) -> str:
+    """Meta's name for a Hugging Face one."""
+    top = {theirs: ours for ours, theirs in _TOP.items()}
+    layer = {theirs: ours for ours, theirs in _LAYER.items()}
+    if name in top:
+        return top[name]
+    _, _, number, part = name.split(".", 3)
+    return f"layers.{number}.{layer[part]}"
+
+
 def config_of(params: dict[str, Any], tensors: dict[str, View]) -> dict[str, Any]:
     """config.json of the model. What params.json leaves open is known of each generation."""
     vocabulary, dim = tensors["model.embed_tokens.weight"].shape

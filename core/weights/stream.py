@@ -25,6 +25,7 @@ from typing import IO
 
 import numpy as np
 from filelock import FileLock, Timeout
+from threadpoolctl import threadpool_limits
 
 from core.errors import UserError
 from core.models import CARD
@@ -82,6 +83,13 @@ def write(plan: Plan, out: Path, progress: Progress) -> Written:
 
 
 @contextmanager
+def workers() -> Iterator[ThreadPoolExecutor]:
+    """The two threads. BLAS starts none of its own: they would wait for each other, spinning."""
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(THREADS) as pool:
+        yield pool
+
+
+@contextmanager
 def disk_may_fill(out: Path) -> Iterator[None]:
     """Say it as a person should read it."""
     try:
@@ -134,7 +142,7 @@ def _write_all(plan: Plan, out: Path, work: Path, progress: Progress) -> tuple[l
     records = dict(finished)
     done = sum(shard.bytes for shard in plan.shards if shard.name in finished)
     try:
-        with ThreadPoolExecutor(THREADS) as pool:
+        with workers() as pool:
             for shard in plan.shards:
                 if shard.name not in records:
                     records[shard.name] = _write_shard(shard, work, pool, Meter(progress, done, plan.bytes))

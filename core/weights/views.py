@@ -98,18 +98,63 @@ class Rows:
 
     @property
     def grain(self) -> int:
-        return self.source.grain
+        return width(self) if self.source.grain > 1 else 1
 
     @property
     def origin(self) -> str:
         return f"{self.source.origin}[{self.first}:{self.last}]"
 
     def fill(self, start: int, out: Floats) -> None:
-        self.source.fill(start + self.first * width(self.source), out)
+        begin, grain = start + self.first * width(self.source), self.source.grain
+        if grain == 1:
+            self.source.fill(begin, out)
+            return
+        # the cut need not fall where the source can be cut: fill the grains around it
+        aligned = begin // grain * grain
+        around = np.empty(-(-(begin + out.size - aligned) // grain) * grain, np.float32)
+        self.source.fill(aligned, around)
+        out[:] = around[begin - aligned : begin - aligned + out.size]
 
     def extents(self, start: int, stop: int) -> Iterable[tuple[Blob, int, int]]:
         skipped = self.first * width(self.source)
         return self.source.extents(start + skipped, stop + skipped)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns `first … last` of a matrix."""
+
+    source: View
+    first: int
+    last: int
+
+    @property
+    def dtype(self) -> str:
+        return self.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.source.shape[0], self.last - self.first)
+
+    @property
+    def grain(self) -> int:
+        """Whole rows of both, and whole grains of the source."""
+        rows = lcm(self.source.grain, self.source.shape[1]) // self.source.shape[1]
+        return rows * self.shape[1]
+
+    @property
+    def origin(self) -> str:
+        return f"{self.source.origin}[:, {self.first}:{self.last}]"
+
+    def fill(self, start: int, out: Floats) -> None:
+        kept, all_columns = self.shape[1], self.source.shape[1]
+        whole = np.empty(out.size // kept * all_columns, np.float32)
+        self.source.fill(start // kept * all_columns, whole)
+        out.reshape(-1, kept)[:] = whole.reshape(-1, all_columns)[:, self.first : self.last]
+
+    def extents(self, start: int, stop: int) -> Iterable[tuple[Blob, int, int]]:
+        kept, all_columns = self.shape[1], self.source.shape[1]
+        return self.source.extents(start // kept * all_columns, stop // kept * all_columns)
 
 
 @dataclass(frozen=True)
