@@ -109,7 +109,8 @@ def calls(text: str, part: Part, options: Options) -> list[Call]:
 def ask(client: Asked, call: Call, options: Options) -> Extraction:
     """Put one call to the model, read and ground its answer. Raises what the client raises."""
     task, schema = call.part.task, call.part.schema
-    prompt = studio.prompt(task, schema, call.source.text)
+    shown = not client.model.card.trained_for_extraction
+    prompt = studio.prompt(task, schema, call.source.text, examples=shown)
     grammar = _TASKS[task].grammar(schema, call.source) if uses_grammar(client, options) else None
     decoding = Decoding(max_tokens=_room(client, prompt, call.source.text))
     stop = () if grammar else studio.STOP
@@ -190,6 +191,7 @@ def told(model: Model, schema: Schema, tasks: Sequence[Task], *, grammar: bool) 
         "dialect": "studio",
         "dialect_version": studio.VERSION,
         "prompt_form": form(model),
+        "examples": 0 if model.card.trained_for_extraction else len(schema.examples),
         "grammar": grammar,
         "task": list(tasks),
         "schema": schema.name,
@@ -202,6 +204,7 @@ def settings_of(model: Model, options: Options) -> dict[str, Any]:
     """What a run's store compares, beside text, schema and model."""
     return {
         "prompt": f"studio {studio.VERSION}, {form(model)}",
+        "trained": model.card.trained_for_extraction,
         "chunk-characters": options.chunk_characters,
         "overlap": options.overlap,
         "types-per-call": options.types_per_call,

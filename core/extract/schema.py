@@ -4,7 +4,8 @@
      "relations": [{"name": "eats", "description": "…", "head": "species", "tail": "food"}],
      "events": [{"name": "sighting", "description": "…", "roles": [{"name": "place"}, {"name": "time"}]}]}
 
-A plain string stands for a type without a description. Ready-made ones lie in `assets/schemas`.
+A plain string stands for a type without a description; `examples` may show a few sentences and their
+records (see Example). Ready-made ones lie in `assets/schemas`.
 """
 
 from __future__ import annotations
@@ -61,6 +62,16 @@ class EventType(_Frozen):
 Type = EntityType | RelationType | EventType
 
 
+class Example(_Frozen):
+    """A sentence and what is in it, shown to models that are not trained for extraction. Empty: nothing is in it."""
+
+    text: str
+    entities: dict[str, tuple[str, ...]] = {}
+    relations: dict[str, tuple[tuple[str, str], ...]] = {}
+    events: dict[str, tuple[dict[str, str], ...]] = {}
+    """Of each event its `trigger`, and its arguments by role."""
+
+
 class Schema(_Frozen):
     name: str = ""
     title: str = ""
@@ -69,6 +80,7 @@ class Schema(_Frozen):
     entities: tuple[Annotated[EntityType, BeforeValidator(_named)], ...] = ()
     relations: tuple[Annotated[RelationType, BeforeValidator(_named)], ...] = ()
     events: tuple[Annotated[EventType, BeforeValidator(_named)], ...] = ()
+    examples: tuple[Example, ...] = ()
 
     def types(self, task: Task) -> tuple[Type, ...]:
         return self.entities if task == "ner" else self.relations if task == "re" else self.events

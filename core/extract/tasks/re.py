@@ -29,7 +29,7 @@ def grammar(schema: Schema, source: Source) -> str:
 
 
 def ground(found: Sequence[Found], finder: Finder) -> list[Relation]:
-    """Head and tail at the two places that are closest to each other. Said twice is one record."""
+    """Head and tail at the two places closest to each other. Said twice is one record, a mention with itself none."""
     made: dict[Relation, None] = {}
     for one in found:
         tail = one.parts[0][1]
@@ -37,6 +37,8 @@ def ground(found: Sequence[Found], finder: Finder) -> list[Relation]:
         if (not heads and is_nothing(one.text)) or (not tails and is_nothing(tail)):
             continue
         head_at, tail_at = nearest_pair(heads, tails)
+        if head_at and head_at == tail_at:
+            continue  # a mention is in no relation to itself
         made[Relation(finder.span(one.text, head_at), one.type, finder.span(tail, tail_at))] = None
     return list(made)
 
