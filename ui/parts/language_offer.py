@@ -15,24 +15,27 @@ from ui.parts.model_offers import model_offers, one_file, running_downloads
 from ui.parts.pickers import model_titles
 
 
+def refusal(choice: ModelChoice, language: str) -> None:
+    """Why the main button is not there."""
+    problem = t("{model} does not read {language}.", model=choice.model.title, language=language_name(language))
+    why = t("It would still answer with words of your text, and mostly wrong ones.")
+    st.warning(f"**{plain(problem)}**  \n{plain(why)}", icon=":material/translate:")
+
+
 def language_offer(choice: ModelChoice, language: str, *, rows: int) -> None:
-    """Why not, and what would work instead: models here, models to fetch, a file, a server."""
-    name = language_name(language)
-    st.warning(
-        f"**{t('{model} does not read {language}.', model=plain(choice.model.title), language=name)}**  \n"
-        + t("It would still answer with words of your text, and mostly wrong ones. This would work instead:"),
-        icon=":material/translate:",
-    )
-    for model in _here(language, choice.model.ref):
-        _use(model, language)
-    running_downloads()
-    model_offers(language, rows)
-    with st.expander(t("Any one model file, by its name"), icon=":material/download:"):
-        one_file()
-    with st.expander(t("A model file on this machine"), icon=":material/hard_drive:"):
-        add_local()
-    with st.expander(t("A server that speaks the OpenAI API"), icon=":material/dns:"):
-        add_endpoint()
+    """What would work instead: models here, models to fetch, a file, a server."""
+    with st.container(border=True, key="extract.offer"):
+        st.subheader(t("What reads {language}", language=language_name(language)))
+        for model in _here(language, choice.model.ref):
+            _use(model, language)
+        running_downloads()
+        model_offers(language, rows)
+        with st.expander(t("Any one model file, by its name"), icon=":material/download:"):
+            one_file()
+        with st.expander(t("A model file on this machine"), icon=":material/hard_drive:"):
+            add_local()
+        with st.expander(t("A server that speaks the OpenAI API"), icon=":material/dns:"):
+            add_endpoint()
 
 
 def _here(language: str, chosen: str) -> list[Model]:

@@ -39,8 +39,9 @@ def model_offers(language: str, rows: int) -> None:
     )
     if offline:
         st.caption(t("Offline is switched on in Settings, so nothing is downloaded."))
-    for suggestion in offered:
-        _offer(suggestion, source or "hub", rows, offline)
+    for column, suggestion in zip(st.columns(len(offered)), offered, strict=True):
+        with column, st.container(border=True, height="stretch"):
+            _offer(suggestion, source or "hub", rows, offline)
 
 
 def spread(suggestions: Sequence[Suggestion]) -> list[Suggestion]:
@@ -113,15 +114,16 @@ def _progress(job_id: str) -> None:
 
 def _offer(suggestion: Suggestion, source: str, rows: int, offline: bool) -> None:
     entry = suggestion.entry
-    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"**{plain(entry.title)}**", width="content")
-        st.badge(resources.size(entry.bytes), icon=":material/download:", color="gray")
-        st.badge(entry.license, icon=":material/license:", color="gray")
-        st.badge(time_text(suggestion, rows), icon=":material/schedule:", color="gray")
-        if st.button(t("Download"), icon=":material/download:", key=f"extract.download.{entry.id}", disabled=offline):
-            with errors_shown():
-                store.submit(for_entry(entry, source))  # type: ignore[arg-type]
-                st.rerun()
+    st.markdown(f"**{plain(entry.title)}**")
+    st.caption(
+        f":material/license: {plain(entry.license)}  \n:material/schedule: {plain(time_text(suggestion, rows))}"
+        f"  \n:material/memory: {plain(t(suggestion.fit.why, **suggestion.fit.values))}"
+    )
+    label = t("Download, {size}", size=resources.size(entry.bytes))
+    if st.button(label, icon=":material/download:", key=f"extract.download.{entry.id}", disabled=offline):
+        with errors_shown():
+            store.submit(for_entry(entry, source))  # type: ignore[arg-type]
+            st.rerun()
 
 
 def time_text(suggestion: Suggestion, rows: int) -> str:

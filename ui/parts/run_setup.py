@@ -50,8 +50,9 @@ def start_buttons(
             disabled=not fits,
             key="extract.try",
         )
+        count = f"{source.rows:,}"
         whole = source.rows > TRY and st.button(
-            t("Run all {n} rows", n=f"{source.rows:,}"),
+            t("Run all {n} rows anyway", n=count) if anyway else t("Run all {n} rows", n=count),
             icon=":material/fast_forward:",
             disabled=not fits,
             key="extract.all",

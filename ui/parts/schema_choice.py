@@ -106,8 +106,8 @@ def _label(ref: str, schema: Schema) -> str:
 
 def _buttons(schema: Schema, ref: str) -> None:
     place = Path(ref) if ref.endswith(".json") else None
-    label = t("Edit") if place else t("Edit a copy")
-    if st.button("", icon=":material/edit:", key="extract.schema.edit", help=label):
+    told = None if place else t("Ready-made schemas stay as they are: you edit a copy.")
+    if st.button(t("Edit"), icon=":material/edit:", key="extract.schema.edit", help=told):
         schema_editor.edit(schema, place, lambda path: use(str(path)))
     with st.popover("", icon=":material/more_horiz:", help=t("More")):
         if st.button(t("Start an empty schema"), icon=":material/add:", key="extract.schema.new"):

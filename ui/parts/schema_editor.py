@@ -20,7 +20,7 @@ LANGUAGES = ("en", "zh")
 
 def edit(schema: Schema, place: Path | None, saved: Callable[[Path], None]) -> None:
     """Open the editor. `place`: the person's own file that is edited, None to make a new one; `saved` gets its path."""
-    title = t("Edit the schema") if place else t("New schema")
+    title = t("Edit the schema") if place else t("Edit a copy") if schema.name else t("New schema")
     st.dialog(title, width="large")(_editor)(schema, place, saved)
 
 

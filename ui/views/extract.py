@@ -13,8 +13,8 @@ from ui.parts import one_text, runs
 from ui.parts.errors import plain
 from ui.parts.job_panel import state_name, when
 from ui.parts.labels import distinct
-from ui.parts.language_offer import language_offer
-from ui.parts.model_choice import caution, model_choice
+from ui.parts.language_offer import language_offer, refusal
+from ui.parts.model_choice import ModelChoice, caution, model_choice
 from ui.parts.run_setup import fill_from, start_buttons
 from ui.parts.run_view import run_view
 from ui.parts.runs import Run
@@ -86,8 +86,11 @@ def _show(folder: str) -> None:
 def _setup() -> None:
     """Left the text, right what to look for and the way on; on a narrow window one under the other."""
     left, right = st.columns([11, 10], gap="medium")
-    with left, st.container(border=True):
-        source, text = _text()
+    with left:
+        with st.container(border=True):
+            source, text = _text()
+        if _kind() == "text":
+            one_text.result()
     language = language_of([text]) if text else source.language if source else None
     with right:
         with st.container(border=True):
@@ -95,9 +98,11 @@ def _setup() -> None:
             schema = schema_choice(language)
         with st.container(border=True):
             st.subheader(t("3 · Run"))
-            _run(source, text, schema, language)
-    if _kind() == "text":
-        one_text.result()
+            model = model_choice(language)
+            if model is not None:
+                _run(source, text, schema, model, language)
+    if model is not None and model.reads is False and language:
+        language_offer(model, language, rows=source.rows if source else 1)
 
 
 def _kind() -> str:
@@ -119,20 +124,20 @@ def _text() -> tuple[Source | None, str]:
     return (source_file(), "") if kind == "file" else (None, one_text.text_area())
 
 
-def _run(source: Source | None, text: str, schema: SchemaChoice | None, language: str | None) -> None:
-    model = model_choice(language)
-    if model is None:
-        return
-    refused = model.reads is False and language is not None
-    if refused:
-        language_offer(model, str(language), rows=source.rows if source else 1)
+def _run(
+    source: Source | None, text: str, schema: SchemaChoice | None, model: ModelChoice, language: str | None
+) -> None:
+    """The button that starts it; where the model does not read the language, a warning and a lesser button."""
+    anyway = model.reads is False and language is not None
+    if anyway:
+        refusal(model, str(language))
     if _kind() == "file":
-        started = start_buttons(source, schema, model, anyway=refused)
+        started = start_buttons(source, schema, model, anyway=anyway)
         if started is not None:
             _show(str(started))
             st.rerun()
     else:
-        one_text.start_button(text, schema, model, anyway=refused)
+        one_text.start_button(text, schema, model, anyway=anyway)
     caution(model.model)
 
 
