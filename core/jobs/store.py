@@ -26,7 +26,7 @@ from core.operation import Needs, Request
 State = Literal["starting", "running", "done", "failed", "cancelled", "died"]
 
 WORKER = "core.jobs.worker"
-START_TIME = 20.0
+START_TIME = 30.0
 """Seconds that a new worker process gets to begin; after that it counts as died."""
 ID = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{6}")
 
