@@ -28,23 +28,23 @@ from tests.e2e.conftest import start_app, stop_app
 
 TYPES = ("Person", "Organization", "Location", "Date", "Work", "Event")
 
-# Resolves with the time at which the picture last changed, once it has kept still for half a second.
+# [when the picture last changed, that picture], once it differs from `before` and has kept still for half a second.
 STILL = """([before, told]) => new Promise((resolve) => {
   const start = performance.now();
-  const small = new OffscreenCanvas(160, 96);
+  const small = new OffscreenCanvas(64, 40);
   const pen = small.getContext("2d", { willReadFrequently: true });
   let last = "", since = 0;
   const look = () => {
     const canvas = document.querySelector("[data-testid=stEChartsChart] canvas");
     if (canvas?.width && document.body.innerText.includes(told)) {
-      pen.clearRect(0, 0, 160, 96);
-      pen.drawImage(canvas, 0, 0, 160, 96);
-      const picture = Array.from(pen.getImageData(0, 0, 160, 96).data).join("");
+      pen.clearRect(0, 0, 64, 40);
+      pen.drawImage(canvas, 0, 0, 64, 40);
+      const picture = Array.from(pen.getImageData(0, 0, 64, 40).data).join("");
       const now = performance.now();
       if (picture !== last) { last = picture; since = now; }
-      else if (/[1-9]/.test(picture) && picture !== before && now - since > 500) return resolve((since - start) / 1000);
+      else if (/[1-9]/.test(picture) && picture !== before && now - since > 500) return resolve([(since - start) / 1000, picture]);
     }
-    setTimeout(look, 20);
+    setTimeout(look, 40);
   };
   look();
 })"""
@@ -121,10 +121,10 @@ def drawn(browser: Browser, url: str, nodes: int) -> float:
     """Seconds from choosing “all” to the whole picture."""
     page = browser.new_page(locale="en-US", viewport={"width": 1400, "height": 1000})
     page.goto(f"{url}/graph?run=run{nodes}")
-    page.evaluate(STILL, ["", "Showing 300 of"])
+    _, before = page.evaluate(STILL, ["", "Showing 300 of"])
     page.get_by_role("combobox", name="Nodes at most").click()
     page.get_by_role("option", name="all").click()
-    seconds = page.evaluate(STILL, ["", f"Showing {nodes:,} of {nodes:,} nodes"])
+    seconds, _ = page.evaluate(STILL, [before, f"Showing {nodes:,} of {nodes:,} nodes"])
     page.close()
     return seconds
 

@@ -54,9 +54,17 @@ def _first_free(taken: NDArray[np.bool_], spots: Cells, start: int, shape: Cells
 
 def _cells(points: Floats) -> Cells:
     """The cells that a shape takes, a margin of one cell around each point included."""
-    middle = np.round(points / CELL).astype(np.int64)
+    middle = _distinct(np.round(points / CELL).astype(np.int64))
     margin = np.array([(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)])
-    return np.unique((middle[:, None, :] + margin[None, :, :]).reshape(-1, 2), axis=0)
+    return _distinct((middle[:, None, :] + margin[None, :, :]).reshape(-1, 2))
+
+
+def _distinct(cells: Cells) -> Cells:
+    """Each cell once: as one number a cell, since numpy's unique by rows is ten times slower."""
+    low = cells.min(axis=0)
+    width = int(cells[:, 1].max() - low[1]) + 1
+    numbers = np.unique((cells[:, 0] - low[0]) * width + cells[:, 1] - low[1])
+    return np.stack(np.divmod(numbers, width), axis=1) + low
 
 
 def _side(shapes: list[Cells]) -> int:

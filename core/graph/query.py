@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import networkx as nx
@@ -71,7 +72,8 @@ def neighbours(graph: nx.MultiDiGraph, nodes: list[NodeKey], hops: int) -> set[N
 
 def top(graph: nx.MultiDiGraph, count: int) -> list[NodeKey]:
     """The nodes with the most edges; among equals those named most often, then in alphabetical order."""
-    return sorted(graph, key=lambda node: (-graph.degree(node), -len(graph.nodes[node]["mentions"]), node))[:count]
+    degrees = dict(graph.degree())
+    return heapq.nsmallest(count, graph, key=lambda node: (-degrees[node], -len(graph.nodes[node]["mentions"]), node))
 
 
 def _of_rows(graph: nx.MultiDiGraph, rows: frozenset[int]) -> nx.MultiDiGraph:

@@ -117,6 +117,7 @@ def spec(graph: nx.MultiDiGraph, positions: Positions, *, dark: bool) -> dict[st
 def _nodes(graph: nx.MultiDiGraph, positions: Positions, types: list[str]) -> list[dict[str, Any]]:
     category = {type: place for place, type in enumerate(types)}
     places = slots(types)
+    degrees = dict(graph.degree())
     small = len(graph) <= SMALL
     named = set() if small else set(top(graph, NAMED))
     base, growth = (11, 4.5) if small else (6, 2.5) if len(graph) <= LARGE else (3, 1.2)
@@ -130,7 +131,7 @@ def _nodes(graph: nx.MultiDiGraph, positions: Positions, types: list[str]) -> li
             "y": y,
             "category": category[data["type"]],
             "value": clean(data["type"]),
-            "symbolSize": round(base + growth * min(graph.degree(node), 100) ** 0.5, 1),
+            "symbolSize": round(base + growth * min(degrees[node], 100) ** 0.5, 1),
         }
         symbol = SYMBOLS[shape(data["type"], data["kind"], places)]
         if symbol != "circle":

@@ -107,8 +107,9 @@ def _nodes(graph: nx.MultiDiGraph, positions: Positions) -> Iterable[dict]:
 
 def _edges(graph: nx.MultiDiGraph) -> Iterable[dict]:
     index = {node: number for number, node in enumerate(graph)}
+    named = graph.number_of_edges() <= 400
     for number, (head, tail, data) in enumerate(graph.edges(data=True)):
-        label = shortened(clean(data["relation"])) if graph.number_of_edges() <= 400 else ""
+        label = shortened(clean(data["relation"])) if named else ""
         yield {"id": number, "from": index[head], "to": index[tail], "label": label, "arrows": "to"}
 
 
