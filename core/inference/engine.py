@@ -29,7 +29,10 @@ class PromptTooLong(UserError):
 
 @dataclass(frozen=True)
 class Generation:
-    """One request: a bare `prompt`, or `messages` for the model's chat template. Exactly one of them."""
+    """One request: a bare `prompt`, or `messages` for the model's chat template. Exactly one of them.
+
+    Where the last message is the assistant's, the answer goes on from its end.
+    """
 
     decoding: Decoding
     prompt: str | None = None
@@ -127,7 +130,8 @@ def choose(model: Model, named: str | None = None) -> tuple[str, Any, str]:
                 format=model.format,
                 able=", ".join(able),
             )
-        return named, known[named], "It was chosen by hand."
+        why = "It was chosen by hand."
+        return named, known[named], why
     name, made = next((name, made) for name, made in known.items() if model.format in made.can.formats)
     return name, made, made.why
 
@@ -139,6 +143,12 @@ def refuse_impossible(title: str, can: Capabilities, request: Generation) -> Non
             "{engine} can't keep an answer to a grammar.",
             remedy="Load the model with an engine that can, such as llamacpp.",
             engine=title,
+        )
+    if request.grammar is not None and (not request.grammar.strip() or "\0" in request.grammar):
+        raise UserError(
+            "The grammar can't be used: {why}",
+            remedy="It must be GBNF with a rule named root, and without left recursion.",
+            why="it is empty or holds a NUL character",
         )
     if request.decoding.beams > 1 and not can.beams:
         raise UserError(

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -44,14 +44,17 @@ class Dialect:
     grammar: str = ""
     """Where a GBNF grammar goes: a field, or `outer.inner`; empty where it takes none."""
     beams: bool = False
+    go_on: dict[str, bool] = field(default_factory=dict)
+    """What makes it go on with a last message of the assistant instead of answering it."""
 
 
+_VLLM_GOES_ON = {"add_generation_prompt": False, "continue_final_message": True}
 OPENAI = Dialect()
 DIALECTS = {
     wire.SERVER: Dialect(("top_k", "repetition_penalty", "beams"), "grammar", beams=True),
     "llama.cpp": Dialect(("top_k",), "grammar"),
-    "vllm": Dialect(("top_k", "repetition_penalty"), "structured_outputs.grammar"),
-    "old vllm": Dialect(("top_k", "repetition_penalty"), "guided_grammar"),
+    "vllm": Dialect(("top_k", "repetition_penalty"), "structured_outputs.grammar", go_on=_VLLM_GOES_ON),
+    "old vllm": Dialect(("top_k", "repetition_penalty"), "guided_grammar", go_on=_VLLM_GOES_ON),
 }
 
 
@@ -144,6 +147,7 @@ class Engine:
             outer, _, inner = self._dialect.grammar.partition(".")
             body[outer] = {inner: request.grammar} if inner else request.grammar
         if request.messages:
+            body |= self._dialect.go_on if request.messages[-1]["role"] == "assistant" else {}
             return "/chat/completions", body | {"messages": list(request.messages)}
         return "/completions", body | {"prompt": request.prompt}
 

@@ -151,7 +151,13 @@ class Engine:
         if self._tokenizer.chat_template is None:
             text = "\n\n".join(message["content"] for message in request.messages)
             return self._tokenizer(NO_TEMPLATE.format(text=text))["input_ids"]
-        text = self._tokenizer.apply_chat_template(list(request.messages), tokenize=False, add_generation_prompt=True)
+        going_on = request.messages[-1]["role"] == "assistant"
+        text = self._tokenizer.apply_chat_template(
+            list(request.messages),
+            tokenize=False,
+            add_generation_prompt=not going_on,
+            continue_final_message=going_on,
+        )
         return self._tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def _grammar(self, request: Generation) -> Any:
