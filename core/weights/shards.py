@@ -13,20 +13,23 @@ _SPLIT = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suff
 _INDEX_LIMIT = 50 << 20
 
 
-def named(folder: Path) -> dict[str, set[str]]:
-    """Every index file of a folder (and every split GGUF's name) -> the files it says there are. Raises UserError."""
-    found = {path.name: indexed(path) for path in sorted(folder.glob("*.index.json"))}
-    for path in sorted(folder.glob("*.gguf")):
-        if split := _SPLIT.fullmatch(path.name):
-            stem, count, suffix = split["stem"], int(split["count"]), split["suffix"]
-            all_parts = {f"{stem}-{number:05d}-of-{count:05d}{suffix}" for number in range(1, min(count, 1000) + 1)}
-            found.setdefault(f"{stem}{suffix}", all_parts)
-    return found
+def indexes(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.index.json"))
 
 
 def indexed(index: Path) -> set[str]:
     """The files that an index's weight_map names. Raises UserError where it is none."""
     return set(weight_map(index).values())
+
+
+def parts(folder: Path) -> set[str]:
+    """All parts that the names of split GGUF files (`NAME-00001-of-00003.gguf`) speak of."""
+    found: set[str] = set()
+    for path in folder.glob("*.gguf"):
+        if split := _SPLIT.fullmatch(path.name):
+            stem, count, suffix = split["stem"], int(split["count"]), split["suffix"]
+            found |= {f"{stem}-{number:05d}-of-{count:05d}{suffix}" for number in range(1, min(count, 1000) + 1)}
+    return found
 
 
 def weight_map(index: Path) -> dict[str, str]:
@@ -53,7 +56,8 @@ def missing(folder: Path, offered: Iterable[str]) -> list[str]:
     Raises UserError where the source does not even offer one: then the repository is incomplete.
     """
     known = set(offered)
-    absent = sorted({name for names in named(folder).values() for name in names if not (folder / name).is_file()})
+    spoken_of = parts(folder).union(*(indexed(index) for index in indexes(folder)))
+    absent = sorted(name for name in spoken_of if not (folder / name).is_file())
     gone = [name for name in absent if name not in known]
     if gone:
         raise UserError(

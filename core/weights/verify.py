@@ -176,17 +176,19 @@ def _wrong(path: Path, known: Known | None, count: Callable[[int], None]) -> str
 
 def _check_indexes(folder: Path, present: dict[str, Path], verdict: Verdict, reasons: dict[str, str]) -> None:
     """Every shard that an index or a split file's name speaks of is here, and holds what the index says."""
-    try:
-        spoken_of = shards.named(folder)
-    except UserError as error:
-        reasons[str(error.values["file"]).rsplit(os.sep, 1)[-1]] = str(error)
-        return
-    for index, files in spoken_of.items():
-        verdict.missing += sorted(name for name in files if name not in present and name not in verdict.missing)
-        if index not in present or reasons.keys() & files or not files <= present.keys():
+    spoken_of = shards.parts(folder)
+    for index in shards.indexes(folder):
+        if index.name in reasons:  # what a broken index says is not to be believed
             continue
-        if lost := _not_in_shards(folder, index):
-            reasons[index] = f"it places tensors where they are not, for one {lost[0]}"
+        try:
+            files = shards.indexed(index)
+        except UserError as error:
+            reasons[index.name] = str(error)
+            continue
+        spoken_of |= files
+        if files <= present.keys() - reasons.keys() and (lost := _not_in_shards(folder, index.name)):
+            reasons[index.name] = f"it places tensors where they are not, for one {lost[0]}"
+    verdict.missing += sorted(name for name in spoken_of if name not in present and name not in verdict.missing)
 
 
 def _not_in_shards(folder: Path, index: str) -> list[str]:
