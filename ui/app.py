@@ -31,21 +31,13 @@ def pages() -> dict[str, list]:
 
 
 def _page(name: str, title: str, icon: str) -> st.Page:
-    from pathlib import Path
-
-    if not (Path(__file__).parent / f"views/{name}.py").is_file():
-        return None
     return st.Page(f"views/{name}.py", title=title, icon=icon, url_path=name, default=name == "home")
-
-
-def _there(listed: dict[str, list]) -> dict[str, list]:
-    return {g: [p for p in ps if p is not None] for g, ps in listed.items()}
 
 
 def main() -> None:
     st.set_page_config(page_title="KnowLM Studio", page_icon=ICON, layout="wide")
     st.logo(ICON, size="large")
-    page = st.navigation(_there(pages()), expanded=True)
+    page = st.navigation(pages(), expanded=True)
     page.run()  # what fails in it is shown by launch.py's on_script_error
 
 

@@ -10,7 +10,7 @@ from ui.i18n import t
 from ui.parts.request_form import label_of
 
 POINTS = 400
-BESIDE = 3
+BESIDE = 4
 
 
 def line_charts(series: Mapping[str, Sequence[tuple[float, float]]], unit: str = "") -> None:

@@ -56,10 +56,10 @@ def _rows(states: Sequence[str], live: bool) -> None:
         height=min(TABLE_HEIGHT, 38 + 36 * len(shown)),
         column_config={
             "share": st.column_config.ProgressColumn(t("Progress"), min_value=0.0, max_value=1.0, format="percent"),
-            "operation": st.column_config.TextColumn(t("Job"), width=330),
+            "operation": st.column_config.TextColumn(t("Job"), width=310),
             "state": st.column_config.TextColumn(t("State"), width=80),
-            "progress": st.column_config.TextColumn(t("So far"), width=210),
-            "created": st.column_config.DatetimeColumn(t("Started"), format="YYYY-MM-DD HH:mm", width="small"),
+            "progress": st.column_config.TextColumn(t("So far"), width=200),
+            "created": st.column_config.DatetimeColumn(t("Started"), format="YYYY-MM-DD HH:mm", width=130),
         },
         on_select="rerun",
         selection_mode="single-row",
