@@ -7,7 +7,6 @@ made here, and Meta's checklist.chk. What none of them names is called unverifia
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 import time
@@ -234,10 +233,14 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _damage(folder: Path, verdict: Verdict) -> UserError:
-    values = {"folder": folder, "broken": ", ".join(verdict.broken), "missing": ", ".join(verdict.missing)}
-    remedy = "Download again into the same folder: only these files are fetched; or make them again."
-    if not verdict.missing:
-        return UserError("Broken in {folder}: {broken}.", remedy=remedy, **values)
-    if not verdict.broken:
-        return UserError("Missing from {folder}: {missing}.", remedy=remedy, **values)
-    return UserError("Broken in {folder}: {broken}; missing: {missing}.", remedy=remedy, **values)
+    return UserError(
+        "Broken in {folder}: {broken}."
+        if not verdict.missing
+        else "Missing from {folder}: {missing}."
+        if not verdict.broken
+        else "Broken in {folder}: {broken}; missing: {missing}.",
+        remedy="Download again into the same folder: only these files are fetched; or make them again.",
+        folder=folder,
+        broken=", ".join(verdict.broken),
+        missing=", ".join(verdict.missing),
+    )
