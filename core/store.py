@@ -259,18 +259,23 @@ def _told(place: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.DatabaseError, OSError) as error:
-        full = "full" in str(error) or "disk I/O" in str(error) or "No space" in str(error)
-        problem = (
-            "The disk has no room for more results in {place} ({why})."
-            if full
-            else "The run in {place} can't be read or written ({why})."
+        raise _explained(place, error) from error
+
+
+def _explained(place: Path, error: Exception) -> UserError:
+    if any(words in str(error) for words in ("full", "disk I/O", "No space")):
+        return UserError(
+            "The disk has no room for more results in {place} ({why}).",
+            remedy="Free some space and start the run again: it goes on where it stopped.",
+            place=place,
+            why=error,
         )
-        remedy = (
-            "Free some space and start the run again: it goes on where it stopped."
-            if full
-            else "Check that the folder may be written, or choose another one with --out."
-        )
-        raise UserError(problem, remedy=remedy, place=place, why=error) from error
+    return UserError(
+        "The run in {place} can't be read or written ({why}).",
+        remedy="Check that the folder may be written, or choose another one with --out.",
+        place=place,
+        why=error,
+    )
 
 
 def _short(value: object) -> str:

@@ -80,8 +80,8 @@ class Brief:
 
 def verify(text: str, made: Extraction) -> None:
     assert made.provenance["unreadable"] == 0
-    assert made.provenance["repaired"] == 0
-    assert made.provenance["dropped"] <= made.provenance["cut"]
+    if not made.provenance["cut"]:
+        assert (made.provenance["repaired"], made.provenance["dropped"]) == (0, 0)
     spans = [*made.entities]
     spans += [span for one in made.relations for span in (one.head, one.tail)]
     spans += [span for one in made.events for span in (one.trigger, *one.arguments)]
