@@ -1,4 +1,4 @@
-"""What a person chose: one small file of the workspace (mode 0600). It names the variables of secrets, never secrets."""
+"""What a person chose: one small file of the workspace (mode 0600). It names secrets' variables, never secrets."""
 
 from __future__ import annotations
 

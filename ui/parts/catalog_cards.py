@@ -31,14 +31,10 @@ def catalog_cards() -> None:
             format_func=lambda code: LANGUAGES.get(code, code),
             key="catalog.languages",
         )
-        source = st.segmented_control(
-            t("Source"),
-            get_args(SourceName),
-            default="hub",
-            format_func=SOURCES.get,
-            required=True,
+        source: SourceName = st.segmented_control(
+            t("Source"), get_args(SourceName), default="hub", format_func=SOURCES.__getitem__, required=True,
             key="catalog.source",
-        )
+        ) or "hub"  # fmt: skip
         only_fitting = st.toggle(t("Only what fits this machine"), True, key="catalog.fitting")
     if settings.read().offline:
         st.caption(t("Offline is switched on in Settings, so nothing is downloaded."))

@@ -20,7 +20,16 @@ from ui.parts.pickers import file_picker, folder_picker, model_picker, schema_pi
 
 R = TypeVar("R", bound=Request)
 
-SPELLED = {"gguf": "GGUF", "hf": "Hugging Face", "id": "ID", "url": "URL", "csv": "CSV", "html": "HTML"}
+SPELLED = {
+    "gguf": "GGUF",
+    "hf": "Hugging Face",
+    "id": "ID",
+    "url": "URL",
+    "lora": "LoRA",
+    "gb": "GB",
+    "csv": "CSV",
+    "html": "HTML",
+}
 
 # pydantic's error types as a person reads them; its own words for the rest.
 REASONS = {
