@@ -1,0 +1,154 @@
+"""Conversations: answered in the background by the real model, kept, stopped, gone on with, deleted."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import UserError
+from core.inference import chat, client, commands
+from core.inference.decoding import Decoding
+from core.operation import Silent
+
+SHORT = Decoding(max_tokens=12)
+LONG = Decoding(max_tokens=3000, temperature=1.0, seed=4, repetition_penalty=1.1)
+
+
+@pytest.fixture(scope="module")
+def home(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "models").mkdir()
+    (folder / "models" / "starter").symlink_to(starter.parent, target_is_directory=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KNOWLM_STUDIO_HOME", str(folder))
+        yield folder
+        client.unload()
+
+
+def last(conversation: str) -> chat.Message:
+    kept = chat.read(conversation)
+    assert kept is not None
+    return kept.messages[-1]
+
+
+@pytest.mark.model
+def test_an_answer_is_written_in_the_background_and_kept(home: Path) -> None:
+    talk = chat.create("Be brief.")
+    answer = chat.ask(talk.id, "Say hello 😀", "starter", SHORT)
+    chat.wait(answer)
+    message = last(talk.id)
+    assert (message.role, message.finish, message.facts.tokens) == ("assistant", "length", 12)
+    assert message.text
+    assert message.facts.seconds >= (message.facts.first_token_seconds or 0) > 0
+    kept = chat.read(talk.id)
+    assert kept is not None
+    assert (kept.title, kept.system) == ("Say hello 😀", "Be brief.")
+    assert stat.S_IMODE((home / "chat.sqlite").stat().st_mode) == 0o600
+
+
+@pytest.mark.model
+def test_a_running_answer_is_seen_and_really_stopped(home: Path) -> None:
+    talk = chat.create()
+    answer = chat.ask(talk.id, "Tell a very long story about a river.", "starter", LONG)
+    wait_for(lambda: len(last(talk.id).text) > 20)
+    assert last(talk.id).running
+    with pytest.raises(UserError, match="still being written"):
+        chat.ask(talk.id, "And?", "starter", SHORT)
+    chat.stop(answer)
+    chat.wait(answer)
+    assert last(talk.id).finish == "cancelled"
+    assert len(last(talk.id).text) > 20
+    wait_for(lambda: client.status().busy == 0)
+
+
+@pytest.mark.model
+def test_a_cut_answer_is_gone_on_with_where_it_ends(home: Path) -> None:
+    talk = chat.create()
+    whole = chat.ask(talk.id, "Count from one to twenty in words.", "starter", Decoding(max_tokens=30))
+    chat.wait(whole)
+    expected = last(talk.id).text
+    chat.wait(chat.again(talk.id, "starter", Decoding(max_tokens=10)))
+    cut = last(talk.id).text
+    assert expected.startswith(cut)
+    chat.wait(chat.go_on(talk.id, "starter", Decoding(max_tokens=20)))
+    kept = chat.read(talk.id)
+    assert kept is not None
+    assert len(kept.messages) == 2
+    assert kept.messages[-1].text.startswith(cut)
+    assert len(kept.messages[-1].text) > len(cut)
+    assert kept.messages[-1].text[: len(cut) + 3] == expected[: len(cut) + 3]
+
+
+@pytest.mark.model
+def test_a_deleted_conversation_stops_its_answer(home: Path) -> None:
+    talk = chat.create()
+    answer = chat.ask(talk.id, "Tell a very long story.", "starter", LONG)
+    wait_for(lambda: len(last(talk.id).text) > 5)
+    chat.delete(talk.id)
+    chat.wait(answer)
+    assert chat.read(talk.id) is None
+    wait_for(lambda: client.status().busy == 0)
+
+
+@pytest.mark.model
+def test_one_question_from_the_command_line(home: Path) -> None:
+    request = commands.ChatRequest(once="The capital of France?", model="starter", decoding=SHORT)
+    assert commands.chat(request, Silent()).summary().strip()
+
+
+def test_a_failure_is_kept_with_its_remedy(workspace: Path) -> None:
+    talk = chat.create()
+    chat.wait(chat.ask(talk.id, "hello", "no-such-model", SHORT))
+    message = last(talk.id)
+    assert message.finish == "error"
+    assert message.facts.error is not None
+    assert "no model" in UserError.from_dict(message.facts.error).problem
+
+
+def test_an_answer_whose_process_ended_is_told_lost(workspace: Path) -> None:
+    talk = chat.create()
+    chat.wait(chat.ask(talk.id, "hello", "no-such-model", SHORT))
+    with sqlite3.connect(workspace / "chat.sqlite") as store:
+        store.execute("UPDATE messages SET finish = '', beat = ? WHERE role = 'assistant'", (time.time() - 60,))
+    assert last(talk.id).finish == "lost"
+
+
+def test_any_text_is_kept(workspace: Path) -> None:
+    talk = chat.create("\udfff")
+    for text in ("a\0b", "half \ud800 pair", "😀" * 1000, "'; DROP TABLE messages; --"):
+        chat.wait(chat.ask(talk.id, text, "no-such-model", SHORT))
+    kept = chat.read(talk.id)
+    assert kept is not None
+    said = [message.text for message in kept.messages if message.role == "user"]
+    assert said == ["a\0b", "half \ufffd pair", "😀" * 1000, "'; DROP TABLE messages; --"]
+
+
+def test_a_broken_store_is_told_in_words(workspace: Path) -> None:
+    (workspace / "chat.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(UserError, match="can't be used"):
+        chat.conversations()
+
+
+def test_commands_of_the_terminal_talk() -> None:
+    talk = commands.Talk(client=None, decoding=Decoding())  # type: ignore[arg-type]
+    talk = talk.told("/set temperature 0.3").told("/set seed 7").told("/system Be kind.")
+    assert (talk.decoding.temperature, talk.decoding.seed, talk.system) == (0.3, 7, "Be kind.")
+    assert talk.told("/set seed").decoding.seed is None
+    talk = talk.after("hi", "hello")
+    assert [message["role"] for message in talk.with_user("so")] == ["system", "user", "assistant", "user"]
+    assert talk.told("/reset").messages == ()
+    for wrong in ("/set temperature 99", "/set temperature", "/set colour red", "/dance"):
+        with pytest.raises(UserError):
+            talk.told(wrong)
+
+
+def wait_for(true, seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not come about in time"
+        time.sleep(0.05)
