@@ -97,7 +97,7 @@ class Batch:
         self._suspects: list[Asking] = []
         self._failing: list[tuple[_Unit, UserError]] = []
         """Failed with nothing answered since; written once something is, or at the end."""
-        self._asked = self._reused = self._failed = self._tokens = 0
+        self._asked = self._reused = self._failed = self._tokens = self._records = 0
         self._units = 0
         self._shown = 0.0
 
@@ -118,6 +118,7 @@ class Batch:
             began = self._began = time.monotonic()
             if retry_failed:
                 self._store.forget_failures()
+            self._before = self._store.counts()
             try:
                 for part in self._parts:
                     self._pass(part, islice(self._documents(), limit))
@@ -270,7 +271,7 @@ class Batch:
             done = calls.finished(document.id, document.text, everything, self._told, document.row)
             self._failed += done.error is not None
             self._asked += 1
-            self._store.put(document.row, unit.key, done)
+            self._write(document.row, unit.key, done)
             for double in unit.doubles:
                 self._copy(double, unit.key, done)
         else:
@@ -285,7 +286,11 @@ class Batch:
         provenance = {**same.provenance, **spent, "row": document.row, "same_text_as": same.id}
         copied = Extraction.from_dict({**same.to_dict(), "id": document.id, "provenance": provenance})
         self._reused += 1
-        self._store.put(document.row, key, copied)
+        self._write(document.row, key, copied)
+
+    def _write(self, row: int, key: str, done: Extraction) -> None:
+        self._store.put(row, key, done)
+        self._records += len(done.entities) + len(done.relations) + len(done.events)
 
     # A host that died
 
@@ -335,12 +340,11 @@ class Batch:
         done = self._units / len(self._parts)
         self._progress.step(done if len(self._parts) > 1 else round(done), self._total, "rows")
         seconds = max(now - self._began, 1e-9)
-        counts = self._store.counts()
         self._progress.metric(
             rows_per_second=self._asked / seconds,
             tokens_per_second=self._tokens / seconds,
-            failures=counts.failed,
-            records=counts.records,
+            failures=self._before.failed + self._failed,
+            records=self._before.records + self._records,
         )
 
 

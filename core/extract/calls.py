@@ -112,7 +112,7 @@ def ask(client: Asked, call: Call, options: Options) -> Extraction:
     shown = not client.model.card.trained_for_extraction
     prompt = studio.prompt(task, schema, call.source.text, examples=shown)
     grammar = _TASKS[task].grammar(schema, call.source) if uses_grammar(client, options) else None
-    decoding = Decoding(max_tokens=_room(client, prompt, call.source.text))
+    decoding = Decoding(max_tokens=_room(client, call, prompt))
     stop = () if grammar else studio.STOP
     if form(client.model) == "raw":
         answer = client.complete(prompt, decoding, grammar=grammar, stop=stop)
@@ -225,12 +225,15 @@ def uses_grammar(client: Asked, options: Options) -> bool:
     return options.grammar and bool(client.can.get("grammar"))
 
 
-def _room(client: Asked, prompt: str, text: str) -> int:
+def _room(client: Asked, call: Call, prompt: str) -> int:
     """Tokens for the answer: as many as the text may fill, within what the context leaves.
 
-    A token holds at least a byte of what it copies, so 64 and the text's bytes suffice for one pass over it.
+    A token holds at least a byte of what it copies, so the text's bytes suffice for quoting all of it once;
+    relations and events quote parts of it more than once.
     """
-    wanted = 64 + len(text.encode("utf-8", "replace"))
+    times = 1 if call.part.task == "ner" else 2
+    names = 8 * len(call.part.schema.types(call.part.task))
+    wanted = 64 + names + times * len(call.source.text.encode("utf-8", "replace"))
     if client.context:
         ideographs = sum(not char.isascii() for char in prompt)
         wanted = min(wanted, max(64, client.context - (len(prompt) - ideographs) // 3 - 2 * ideographs - 32))

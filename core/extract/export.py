@@ -8,7 +8,7 @@ texts come from anywhere. records.jsonl holds everything to the letter: programs
 from __future__ import annotations
 
 import csv
-import os
+import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -58,8 +58,8 @@ def export_run(folder: str | Path) -> Exported:
     """Write all files anew from the store, each whole or not at all. Streams; safe while the run goes on."""
     folder = Path(folder)
     store, made = Store(folder), Exported()
-    names = (RECORDS, *TABLES)
-    temporary = {name: folder / f".{name}.{os.getpid()}.tmp" for name in names}
+    names, mark = (RECORDS, *TABLES), secrets.token_hex(4)  # a page may export while the run does
+    temporary = {name: folder / f".{name}.{mark}.tmp" for name in names}
     try:
         with ExitStack() as stack:
             files = {name: stack.enter_context(_open(temporary[name], name)) for name in names}

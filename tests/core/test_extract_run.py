@@ -12,15 +12,22 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from core.errors import UserError
+from core.extract import schema
+from core.extract.batch import Batch, Outcome
+from core.extract.calls import Options
 from core.extract.run import RunRequest, RunResult, run
+from core.inference.client import Answer, HostGone
+from core.models import Card, Model
 from core.operation import Silent
+from core.records import Document
 from core.store import Store
 from tests.core import extract_stub
 
@@ -333,3 +340,72 @@ def test_a_small_disk_that_fills_up_is_told_and_nothing_is_lost(tmp_path: Path, 
         assert len(records(wanted.out)) == 600
     finally:
         subprocess.run(["umount", str(disk)], check=False)
+
+
+# A host that dies: a client that stands for it, since a real one can't be made to die at a chosen row
+
+
+class Mortal:
+    """Answers like a model; dies for good when it reads a text with POISON, once for one with SHAKY."""
+
+    parallel, context = 3, 4096
+    can: ClassVar[dict] = {"grammar": True}
+    deaths: ClassVar[list[str]] = []
+    asked: ClassVar[list[str]] = []
+    alive = True
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def chat(self, messages: list[dict], decoding: object, **_: object) -> Answer:
+        text = messages[-1]["content"].rsplit("\nText: ", 1)[-1].split("\nAnswer:")[0]
+        if "POISON" in text or ("SHAKY" in text and text not in self.deaths):
+            self.deaths.append(text)
+            self.alive = False
+        if not self.alive:
+            raise HostGone("The model's process was killed.", remedy="Load it again.")
+        self.asked.append(text)
+        return Answer(f"person: {text.split()[0]}", "stop", 5, 5, 0.01)
+
+    def complete(self, prompt: str, decoding: object, **_: object) -> Answer:
+        return Answer("", "stop", 1, 1, 0.01)
+
+
+def batch_with(connect: Callable, texts: list[str], out: Path) -> Outcome:
+    model = Model("http://127.0.0.1:1/v1", "remote", Card(title="mortal"))
+    documents = [Document(str(number), text, number) for number, text in enumerate(texts)]
+    known = schema.load("people-and-organisations-en")
+    return Batch(model, known, ["ner"], Options(), lambda: documents, out, connect=connect).run(Silent(), settings={})
+
+
+def test_a_row_that_ends_the_host_twice_is_named_and_the_others_are_done(tmp_path: Path) -> None:
+    Mortal.deaths, Mortal.asked = [], []
+    texts = sentences(20)
+    texts[4], texts[11] = "Peter POISON row", "Sarah SHAKY row"
+    outcome = batch_with(lambda ref: Mortal(Model(ref, "remote", Card())), texts, tmp_path / "out")
+    rows = list(Store(tmp_path / "out").results())
+    assert [row.id for row in rows if row.error] == ["4"]
+    assert "ended twice" in rows[4].error["problem"]  # type: ignore[index]
+    assert rows[11].entities[0].text == "Sarah"
+    assert (outcome.failed, outcome.asked) == (1, 19)
+    assert Mortal.deaths.count("Peter POISON row") == 2
+    assert sorted(Mortal.asked) == sorted(text for text in texts if "POISON" not in text), "each is answered once"
+
+
+def test_a_host_that_can_not_be_brought_back_stops_the_run_and_nothing_is_lost(tmp_path: Path) -> None:
+    Mortal.deaths, Mortal.asked = [], []
+    lives = iter([True])
+
+    def connect(ref: str) -> Mortal:
+        if not next(lives, False):
+            raise UserError("There is no memory for the model.", remedy="Close something.")
+        return Mortal(Model(ref, "remote", Card()))
+
+    texts = sentences(20)
+    texts[8] = "Sarah SHAKY row"
+    with pytest.raises(UserError, match="no memory for the model"):
+        batch_with(connect, texts, tmp_path / "out")
+    assert Store(tmp_path / "out").counts().failed == 0
+    assert {row.text for row in Store(tmp_path / "out").results()} <= set(Mortal.asked)
+    batch_with(lambda ref: Mortal(Model(ref, "remote", Card())), texts, tmp_path / "out")
+    assert sorted(Mortal.asked) == sorted(texts), "each is answered once"
