@@ -19,6 +19,7 @@ from core.operation import Needs, Progress, Request, Result, operation
 from core.weights import catalog, hashes, names, shards, sources
 from core.weights.crew import Crew
 from core.weights.gate import explained
+from core.weights.part import NOTES
 from core.weights.sources import Listing, RemoteFile, SourceName
 from core.weights.web import Patience, Web, refuse_offline
 
@@ -155,6 +156,7 @@ def download(request: DownloadRequest, progress: Progress, patience: Patience = 
     folder = request.folder
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
+        _sweep(folder)
         crew = Crew(order.web, folder, order.url, progress)
         present = crew.look(order.files, _cached(request))
         _check_disk(crew.missing_bytes([file for file in order.files if file.name not in present]), folder)
@@ -212,6 +214,12 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the scraps of killed calls; their parts stay."""
+    for scrap in [*folder.rglob(f".*{NOTES}.*.tmp"), *folder.glob(f".{hashes.MEMORY}.*.tmp")]:
+        scrap.unlink(missing_ok=True)
 
 
 def _cached(request: DownloadRequest) -> Path | None:

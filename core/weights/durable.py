@@ -19,12 +19,15 @@ def publish(temporary: Path, final: Path) -> None:
     sync_folder(final.parent)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write the whole text or leave what was there."""
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write the whole text or leave what was there. Without `sync`, a power cut may undo it: for what can be redone."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
-        publish(temporary, path)
+        if sync:
+            publish(temporary, path)
+        else:
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -42,7 +42,7 @@ def remember(folder: Path, known: dict[str, str]) -> None:
     """Note that these files (name -> sha256) were hashed just now; other notes stay."""
     notes = _read(folder) | {name: Checked(*_stamp(folder / name), sha256) for name, sha256 in known.items()}
     kept = {name: asdict(note) for name, note in notes.items() if (folder / name).is_file()}
-    durable.write_text(folder / MEMORY, json.dumps(kept, indent=1, sort_keys=True))
+    durable.write_text(folder / MEMORY, json.dumps(kept, indent=1, sort_keys=True), sync=False)
 
 
 def remembered(folder: Path, name: str) -> str | None:

@@ -1,7 +1,7 @@
 """A file on its way: `NAME.part`, and beside it `NAME.part.json` with what makes it safe to go on from.
 
 The bytes are hashed while they come, in a thread of their own, and the whole is hashed again when
-another process goes on with it. Every `SYNC_EVERY` bytes the part is made durable and the hash of
+another process goes on with it. Every `SYNC_SECONDS` the part is made durable and the hash of
 what is durable noted: after a power cut the part is cut back to there, after a mere kill it is not.
 """
 
@@ -12,6 +12,7 @@ import json
 import os
 import queue
 import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from core.weights.web import Stopped
 
 SUFFIX = ".part"
 NOTES = ".part.json"
-SYNC_EVERY = 256 << 20
+SYNC_SECONDS = 10.0
+PUSH_EVERY = 16 << 20
 _BLOCK = 1 << 20
 _CLOCK_SLACK = 90.0
 """Seconds by which the reckoned time of boot may wander between readings."""
@@ -61,7 +63,7 @@ class Part:
         self.etag = notes.etag if notes and self.offset else None
         self._output.truncate(self.offset)
         self._output.seek(self.offset)
-        self._unsynced = 0
+        self._synced_at = time.monotonic()
         self._failure: OSError | None = None
         self._start_hashing()
 
@@ -79,7 +81,7 @@ class Part:
         self._stop_hashing()
         self._output.seek(0)
         self._output.truncate(0)
-        self.offset = self._unsynced = 0
+        self.offset = 0
         self.etag = None
         self._hash = hashlib.sha256()
         self._start_hashing()
@@ -93,9 +95,8 @@ class Part:
             view = view[self._output.write(view) :]
         self._queue.put(block)
         self.offset += len(block)
-        self._unsynced += len(block)
-        if self._unsynced >= SYNC_EVERY:
-            self._unsynced = 0
+        if time.monotonic() - self._synced_at >= SYNC_SECONDS:
+            self._synced_at = time.monotonic()
             self._queue.put(self.offset)
 
     def finish(self) -> str:
@@ -158,9 +159,14 @@ class Part:
             self._hashing.join()
 
     def _hash_all(self, blocks: queue.Queue[bytes | int | None]) -> None:
+        pushed = hashed = self.offset
         while (block := blocks.get()) is not None:
             if not isinstance(block, int):
                 self._hash.update(block)
+                hashed += len(block)
+                if hashed - pushed >= PUSH_EVERY:
+                    self._push(pushed, hashed - pushed)
+                    pushed = hashed
             elif self._failure is None:
                 try:
                     os.fsync(self._output.fileno())
@@ -168,9 +174,14 @@ class Part:
                 except OSError as failure:  # told by the next append; the queue must go on being emptied
                     self._failure = failure
 
+    def _push(self, start: int, length: int) -> None:
+        """Have the system begin to write these bytes to the disk, so that little is left for the sync at the end."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._output.fileno(), start, length, os.POSIX_FADV_DONTNEED)
+
     def _write_notes(self, synced: int, sha256: str) -> None:
         notes = Notes(self._file.size, self.identity, self.etag, synced, sha256, psutil.boot_time())
-        durable.write_text(self._notes_path, json.dumps(asdict(notes)))
+        durable.write_text(self._notes_path, json.dumps(asdict(notes)), sync=synced > 0)
 
     def _read_notes(self) -> Notes | None:
         try:

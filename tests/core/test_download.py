@@ -386,6 +386,13 @@ def test_a_disk_that_fills_up_keeps_the_part(hub: Hub, tmp_path: Path, monkeypat
     assert_whole(hub, tmp_path, [WEIGHTS])
 
 
+def test_scraps_of_killed_calls_are_swept(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / f".{WEIGHTS}.part.json.123.tmp").write_text("{")
+    (tmp_path / "mine.tmp").write_text("x")
+    fetch(hub, tmp_path)
+    assert [path.name for path in tmp_path.rglob("*.tmp")] == ["mine.tmp"]
+
+
 def test_two_at_once_into_one_folder_are_refused(hub: Hub, tmp_path: Path) -> None:
     from filelock import FileLock
 
@@ -463,7 +470,7 @@ def test_a_part_without_its_notes_is_not_believed(hub: Hub, tmp_path: Path, monk
 def test_after_a_power_cut_only_what_was_synced_counts(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "SYNC_EVERY", 50_000)
+    monkeypatch.setattr(parts, "SYNC_SECONDS", 0.1)
     kept = stopped_half_way(hub, tmp_path, monkeypatch)
     notes_path, path = tmp_path / f"{WEIGHTS}.part.json", tmp_path / f"{WEIGHTS}.part"
     notes = json.loads(notes_path.read_text())
@@ -478,7 +485,7 @@ def test_after_a_power_cut_only_what_was_synced_counts(
 def test_a_synced_prefix_that_changed_is_thrown_away_at_once(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "SYNC_EVERY", 50_000)
+    monkeypatch.setattr(parts, "SYNC_SECONDS", 0.1)
     stopped_half_way(hub, tmp_path, monkeypatch)
     path = tmp_path / f"{WEIGHTS}.part"
     path.write_bytes(b"\0" + path.read_bytes()[1:])
