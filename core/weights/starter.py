@@ -42,7 +42,7 @@ CARD = Card(
     languages=("en",),
     license="Apache-2.0",
     source=f"HuggingFaceTB/SmolLM2-135M-Instruct, in the Python package {PACKAGE}",
-    prompt_form="chat",
+    prompt_form="raw",  # with a schema's examples it extracts better bare than through its chat template
     files={GGUF: GGUF_SHA256},
 )
 _MB = 1_000_000

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.errors import UserError
 from core.extract import schema
 from core.extract.answer import Found
 from core.extract.dialects import studio
@@ -14,6 +17,7 @@ from core.extract.normal import normalise, tidy
 from core.extract.tasks import ee, ner
 from core.extract.tasks import re as relations
 from core.records import Entity
+from tests.core.gbnf import Grammar
 from tests.core.test_grammar import MIXED, source_of, spans
 
 EN = schema.from_json(
@@ -229,3 +233,72 @@ def test_the_records_text_is_the_documents(text: str, said: str, found: str) -> 
 def test_what_is_not_there_is_kept_without_a_place_and_ways_of_saying_none_are_not() -> None:
     made = ground(ner, "Marie", [Found("person", "Pierre"), Found("person", "none")])
     assert [(one.text, one.start) for one in made] == [("Pierre", None)]
+
+
+@pytest.mark.parametrize("ready", schema.ready_made(), ids=lambda made: made.name)
+def test_the_examples_of_ready_made_schemas_are_true_to_the_format(ready: schema.Schema) -> None:
+    for example in ready.examples:
+        source = source_of(example.text)
+        allowed = set(spans(source))
+        for task, module in (("ner", ner), ("re", relations), ("ee", ee)):
+            known = {made.name for made in ready.types(task)}
+            said = studio._said(task, example)
+            assert {one.type for one in said} <= known
+            words = [one.text for one in said] + [text for one in said for _, text in one.parts]
+            assert set(words) <= allowed, set(words) - allowed
+            answer = studio.write(task, ready, said)
+            assert Grammar(module.grammar(ready, source)).takes(answer), answer
+            assert studio.read(task, ready, answer).repaired == 0
+
+
+def test_examples_are_shown_before_the_text_byte_by_byte() -> None:
+    shown = schema.from_json(
+        {
+            **EN.model_dump(mode="json"),
+            "examples": [{"text": "Rain."}, {"text": "Bo  is\nin Oslo.", "entities": {"place": ["Oslo"]}}],
+        },
+        "shown",
+    )
+    head, text = PROMPTS["ner"].split("\nText: ")
+    middle = "\nText: Rain.\nAnswer:\nnone\n\nText: Bo is in Oslo.\nAnswer:\nplace: Oslo\n"
+    assert studio.prompt("ner", shown, "Marie Curie", examples=True) == f"{head}{middle}\nText: {text}"
+    assert studio.prompt("ner", shown, "Marie Curie") == PROMPTS["ner"]
+
+
+# The schema
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({}, "has no types"),
+        ({"entities": ["a", "A"]}, "twice"),
+        ({"entities": ["a:b", "a|b", "a-b"]}, "twice"),
+        ({"entities": ["  "]}, "without a name"),
+        ({"entities": [{"description": "x"}]}, "not well-formed"),
+        ({"events": [{"name": "e", "roles": ["r", "r"]}]}, "twice"),
+        ("text", "not well-formed"),
+    ],
+)
+def test_schemas_that_can_not_be_asked_for_are_refused(data: object, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        schema.from_json(data, "bad")
+
+
+def test_a_schema_file_is_loaded_by_path_and_what_is_none_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    schema.save(EN, path)
+    assert schema.load(path) == EN
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="can't be read"):
+        schema.load(path)
+    with pytest.raises(UserError, match="science-zh"):
+        schema.load("missing")
+    with pytest.raises(UserError, match="no types for the task ee"):
+        schema.need(ZH, "ee")
+
+
+def test_types_are_cut_into_parts_and_a_short_last_part_joins_the_one_before() -> None:
+    many = schema.from_json({"events": [f"e{number}" for number in range(49)]}, "many")
+    assert [len(part.events) for part in many.parts("ee", 4)] == [4] * 11 + [5]
+    assert [len(part.events) for part in many.parts("ee", 0)] == [49]
