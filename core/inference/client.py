@@ -303,18 +303,22 @@ def _stop() -> None:
     """End the host that runs, if one does, and forget it. Call with the starting lock held."""
     record = state.read()
     if record is not None and state.alive():
-        if record.address:
-            try:
-                _ask(record, "POST", "/shutdown", timeout=2)
-            except httpx.HTTPError:
-                _end(record.pid, kill=False)
-        else:
-            _end(record.pid, kill=False)
-        if not _ends_within(STOP_PATIENCE):
-            _end(record.pid, kill=True)
-            _ends_within(STOP_PATIENCE)
+        _ask_to_end(record)
+    if not _ends_within(STOP_PATIENCE) and record is not None:
+        _end(record.pid, kill=True)
+        _ends_within(STOP_PATIENCE)
     state.clear()
     _reap()
+
+
+def _ask_to_end(record: state.Record) -> None:
+    try:
+        if record.address:
+            _ask(record, "POST", "/shutdown", timeout=2)
+            return
+    except httpx.HTTPError:
+        pass
+    _end(record.pid, kill=False)
 
 
 def _end(pid: int, *, kill: bool) -> None:

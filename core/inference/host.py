@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from dataclasses import asdict, replace
 
 from filelock import FileLock, Timeout
@@ -30,16 +31,22 @@ IDLE_SECONDS = 15 * 60
 LOCK_PATIENCE = 10
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str]) -> None:
+    """Never returns: the lock must not be free before the memory is, and only the kernel frees both in that order."""
     options = _arguments(argv)
     faulthandler.enable()  # a native crash leaves its name in the log
+    lock = FileLock(state.lock_file())
+    code = 1
     try:
-        lock = FileLock(state.lock_file(), timeout=LOCK_PATIENCE)
-        with lock:
-            return _serve_one(options)
+        lock.acquire(timeout=LOCK_PATIENCE)
+        code = _serve_one(options)
     except Timeout:
         print("another host holds the lock", file=sys.stderr)
-        return 1
+    except Exception:  # noqa: BLE001 - it is in end.json already; here it goes into the log
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _serve_one(options: argparse.Namespace) -> int:
@@ -141,4 +148,4 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -24,7 +24,9 @@ from filelock import FileLock, Timeout
 from core import paths, resources
 from core.errors import UserError
 
-LOG_LINES = 20
+LOG_LINES = 1000
+LOG_BYTES = 65_536
+"""How much of the log's end is looked at: a crash writes the stacks of all threads."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def log_tail(count: int = LOG_LINES) -> list[str]:
     try:
         with log_file().open("rb") as file:
             file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 16_384))
+            file.seek(max(0, file.tell() - LOG_BYTES))
             return file.read().decode("utf-8", "replace").splitlines()[-count:]
     except FileNotFoundError:
         return []

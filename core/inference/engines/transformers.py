@@ -74,9 +74,9 @@ class Engine:
         def work(put: Put, stopped: Stopped) -> None:
             with self._turn:
                 self._stopped = stopped
-                _Answer(self._model, self._tokenizer, request, seed).run(
-                    self._prompt(request), self._grammar(request), put
-                )
+                prompt = self._prompt(request)
+                answer = _Answer(self._model, self._tokenizer, request, seed)
+                answer.run(prompt, self._context - len(prompt), self._grammar(request), put)
 
         yield from pump(work, stop)
 
@@ -181,14 +181,13 @@ class _Answer:
         self._stop = StopAt(request.stop)
         self._made = 0
 
-    def run(self, prompt: list[int], grammar: Any, put: Put) -> None:
+    def run(self, prompt: list[int], room: int, grammar: Any, put: Put) -> None:
         import torch
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
         decoding = self._request.decoding
         torch.manual_seed(self._seed)
         characters = Characters(self._decode, prompt)
-        room = min(decoding.max_tokens, self._longest(prompt))
 
         def streamed(ids: Any, _scores: Any) -> Any:
             """Called after each token: take the newest, and say whether to end."""
@@ -203,7 +202,7 @@ class _Answer:
                 output = self._model.generate(
                     inputs,
                     attention_mask=torch.ones_like(inputs),
-                    max_new_tokens=room,
+                    max_new_tokens=min(decoding.max_tokens, room),
                     pad_token_id=self._pad(),
                     stopping_criteria=StoppingCriteriaList([streamed]),
                     logits_processor=LogitsProcessorList([grammar] if grammar else []),
@@ -243,10 +242,6 @@ class _Answer:
     def _pad(self) -> int:
         known = (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id)
         return next((token for token in known if token is not None), 0)
-
-    def _longest(self, prompt: list[int]) -> int:
-        trained = int(getattr(self._model.config, "max_position_embeddings", 0) or 2048)
-        return max(1, trained - len(prompt))
 
 
 def _settings(request: Generation) -> dict[str, Any]:
