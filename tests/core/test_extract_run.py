@@ -23,12 +23,14 @@ from core.errors import UserError
 from core.extract import schema
 from core.extract.batch import Batch, Outcome
 from core.extract.calls import Options
+from core.extract.export import export_run
 from core.extract.run import RunRequest, RunResult, run
+from core.inference import client
 from core.inference.client import Answer, HostGone
 from core.models import Card, Model
 from core.operation import Silent
-from core.records import Document
-from core.store import Store
+from core.records import Document, Entity, Extraction
+from core.store import Store, Writer
 from tests.core import extract_stub
 
 PROJECT = extract_stub.PROJECT
@@ -409,3 +411,39 @@ def test_a_host_that_can_not_be_brought_back_stops_the_run_and_nothing_is_lost(t
     assert {row.text for row in Store(tmp_path / "out").results()} <= set(Mortal.asked)
     batch_with(lambda ref: Mortal(Model(ref, "remote", Card())), texts, tmp_path / "out")
     assert sorted(Mortal.asked) == sorted(texts), "each is answered once"
+
+
+def test_another_model_in_the_hosts_place_stops_the_run_and_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Mortal.deaths, Mortal.asked = [], []
+    other = client.HostStatus("ready", model="other", title="Other model")
+    monkeypatch.setattr(client, "status", lambda: other)
+    texts = sentences(9)
+    texts[5] = "Sarah SHAKY row"
+    model = Model("starter", "gguf", Card(title="Mine"), tmp_path / "x.gguf")
+    documents = [Document(str(number), text, number) for number, text in enumerate(texts)]
+    known = schema.load("people-and-organisations-en")
+    made = Batch(
+        model, known, ["ner"], Options(), lambda: documents, tmp_path / "out", connect=lambda ref: Mortal(model)
+    )
+    with pytest.raises(UserError, match="Other model was loaded while Mine was working"):
+        made.run(Silent(), settings={})
+    assert Store(tmp_path / "out").counts().failed == 0
+
+
+def test_cells_that_excel_would_run_are_disarmed_and_chinese_survives(tmp_path: Path) -> None:
+    texts = ["=cmd|' /C calc'!A0 Bo", "@sum Bo", "-3.5", "屠呦呦，“宁波”\n第二行"]
+    entities = [Entity(text, "person", 0, len(text)) for text in texts]
+    with Writer(tmp_path, {}) as writer:
+        for number, (text, entity) in enumerate(zip(texts, entities, strict=True)):
+            writer.put(number, str(number), Extraction(f"={number}", text, entities=(entity,)))
+    counted = export_run(tmp_path)
+    assert (counted.rows, counted.entities, counted.not_located) == (4, 4, 0)
+    raw = (tmp_path / "entities.csv").read_bytes()
+    assert raw.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(raw.decode("utf-8-sig").splitlines(keepends=True)))
+    assert [row["text"] for row in rows] == ["'" + texts[0], "'" + texts[1], "-3.5", texts[3]]
+    assert rows[0]["id"] == "'=0"
+    assert not (tmp_path / "errors.csv").exists()
+    assert records(tmp_path)[0]["text"] == texts[0], "records.jsonl keeps it to the letter"
