@@ -18,7 +18,8 @@ def convert(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    source, here = str(gguf.parent), {"gguf_file": gguf.name, "local_files_only": True}
+    source = str(gguf.parent)
+    here: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
     read: Any = LlamaForCausalLM.from_pretrained(source, dtype=torch.float32, **here)
     # transformers marks what it read from GGUF as quantized and refuses to save it: copy into a fresh model
     settings = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}

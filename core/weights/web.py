@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import urljoin, urlsplit
-from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
+from urllib.request import BaseHandler, HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from core import settings
 from core.errors import UserError
@@ -79,9 +80,14 @@ class Web:
         # over plain HTTP only to this machine itself
         safe = self.home[0] == "https" or self.home[1] in LOOPBACK
         self._token = token if safe else None
-        self._opener = OpenerDirector()
-        for handler in (ProxyHandler(), HTTPHandler(), HTTPSHandler(context=_certificates())):
-            self._opener.add_handler(handler)
+
+    @cached_property
+    def _plain(self) -> OpenerDirector:
+        return _opener(HTTPHandler())
+
+    @cached_property
+    def _encrypted(self) -> OpenerDirector:
+        return _opener(HTTPSHandler(context=_certificates()))
 
     @property
     def has_token(self) -> bool:
@@ -148,8 +154,9 @@ class Web:
         )
         if self._token and _origin(url) == self.home:
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")
+        opener = self._encrypted if request.type == "https" else self._plain
         with network_errors():
-            return self._opener.open(request, timeout=self.patience.silence)
+            return opener.open(request, timeout=self.patience.silence)
 
     def _allowed(self, url: str) -> str:
         """Only HTTP, and never from encrypted to plain."""
@@ -184,6 +191,14 @@ class network_errors:
 def _origin(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _opener(handler: BaseHandler) -> OpenerDirector:
+    """Nothing but this handler and the environment's proxies: no redirects, no other schemes."""
+    made = OpenerDirector()
+    made.add_handler(ProxyHandler())
+    made.add_handler(handler)
+    return made
 
 
 def _certificates() -> ssl.SSLContext:

@@ -6,6 +6,9 @@ import hashlib
 import json
 import os
 import random
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -361,8 +364,6 @@ def test_repository_names_are_checked(bad: str) -> None:
 def test_a_disk_that_is_too_small_is_told_before_the_first_byte(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("core.resources.shutil.disk_usage", lambda _: usage._replace(free=500_000))
     with pytest.raises(UserError, match="on the disk of"):
@@ -536,3 +537,26 @@ def flip_a_bit(path: Path) -> None:
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     os.utime(path, ns=(time.time_ns() + 10, time.time_ns() + 10))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_certificate_nobody_trusts_is_told_and_one_that_is_named_is_trusted(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    make += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(make, check=True, capture_output=True)
+    encrypted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    encrypted.load_cert_chain(certificate, key)
+    hub.server.socket = encrypted.wrap_socket(hub.server.socket, server_side=True)
+    address = hub.url.replace("http:", "https:")
+    with pytest.raises(UserError, match="certificate is not trusted"):
+        fetch(hub, tmp_path / "out", endpoint=address)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    hub.behave(WEIGHTS, cut_after=[100_000])
+    fetch(hub, tmp_path / "out", endpoint=address)
+    assert_whole(hub, tmp_path / "out")
+    hub.behave("config.json", redirect=f"http://127.0.0.1:1/{REPO}")
+    with pytest.raises(UserError, match="not safe"):
+        fetch(hub, tmp_path / "other", endpoint=address, file="config.json")
