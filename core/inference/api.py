@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import psutil
@@ -174,12 +174,21 @@ def _endpoint(service: Service, handle: Callable, **options: Any) -> Callable:
 
 
 async def _health(service: Service, request: Request) -> JSONResponse:
-    memory = psutil.Process().memory_info().rss
-    return JSONResponse({"server": wire.SERVER, "model": service.model.ref, "busy": service.busy, "rss": memory})
+    return JSONResponse(
+        {
+            "server": wire.SERVER,
+            "model": service.model.ref,
+            "busy": service.busy,
+            "rss": psutil.Process().memory_info().rss,
+            "can": asdict(service.engine.can),
+            "parallel": service.loaded.parallel,
+        }
+    )
 
 
 async def _models(service: Service, request: Request) -> JSONResponse:
-    entry = {"id": service.model.ref, "object": "model", "created": 0, "owned_by": wire.SERVER}
+    entry: dict[str, Any] = {"id": service.model.ref, "object": "model", "created": 0, "owned_by": wire.SERVER}
+    entry["max_model_len"] = service.loaded.context
     return JSONResponse({"object": "list", "data": [entry]})
 
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import httpx
 import psutil
 
-from core import resources
+from core import paths, resources
 from core.errors import UserError
 from core.inference.engine import (
     Capabilities,
@@ -44,6 +44,9 @@ OVERHEAD = 1.15
 BATCH = 64
 """Prompt tokens read between two looks at whether to stop: about 0.2 s of a small model on two cores."""
 PREFIX_CACHE_MIB = 256
+SOCKET = "engine.sock"
+LONGEST_SOCKET = 100
+"""Bytes that every system takes as a socket's path."""
 LOOK_SECONDS = 0.3
 """How long to watch what else the processors do."""
 
@@ -94,6 +97,8 @@ class Engine:
         self._server = None
         if self._door is not None:
             self._door.close()
+        if self.address.startswith("unix://"):
+            Path(self.address.removeprefix("unix://")).unlink(missing_ok=True)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -113,8 +118,7 @@ class Engine:
         if options.device == "cpu":
             params.n_gpu_layers = 0
         if os.name != "nt":
-            self._folder = Path(tempfile.mkdtemp(prefix="knowlm-"))
-            params.hostnames = [str(self._folder / "engine.sock")]
+            params.hostnames = [str(self._socket())]
         try:
             return xllamacpp.Server(params)
         except (RuntimeError, ValueError, MemoryError) as error:
@@ -126,6 +130,15 @@ class Engine:
                 path=model.path,
                 why=error,
             ) from error
+
+    def _socket(self) -> Path:
+        """A place for the library's socket that only we can enter, and that a killed host leaves no litter at."""
+        place = paths.host() / SOCKET
+        if len(os.fsencode(place)) > LONGEST_SOCKET:
+            self._folder = Path(tempfile.mkdtemp(prefix="knowlm-"))
+            place = self._folder / SOCKET
+        place.unlink(missing_ok=True)
+        return place
 
 
 class _Listener:

@@ -43,7 +43,6 @@ class Dialect:
     """Decoding fields it takes under our names."""
     grammar: str = ""
     """Where a GBNF grammar goes: a field, or `outer.inner`; empty where it takes none."""
-    beams: bool = False
     go_on: dict[str, bool] = field(default_factory=dict)
     """What makes it go on with a last message of the assistant instead of answering it."""
 
@@ -51,7 +50,7 @@ class Dialect:
 _VLLM_GOES_ON = {"add_generation_prompt": False, "continue_final_message": True}
 OPENAI = Dialect()
 DIALECTS = {
-    wire.SERVER: Dialect(("top_k", "repetition_penalty", "beams"), "grammar", beams=True),
+    wire.SERVER: Dialect(("top_k", "repetition_penalty", "beams"), "grammar"),
     "llama.cpp": Dialect(("top_k",), "grammar"),
     "vllm": Dialect(("top_k", "repetition_penalty"), "structured_outputs.grammar", go_on=_VLLM_GOES_ON),
     "old vllm": Dialect(("top_k", "repetition_penalty"), "guided_grammar", go_on=_VLLM_GOES_ON),
@@ -86,11 +85,15 @@ class Engine:
         self._name = str(served["id"])
         kind = self._kind()
         self._dialect = DIALECTS.get(kind, OPENAI)
-        self.can = Capabilities(
-            self.can.formats, self.can.devices, grammar=bool(self._dialect.grammar), beams=self._dialect.beams
-        )
+        grammar, beams, parallel = bool(self._dialect.grammar), False, PARALLEL
+        if kind == wire.SERVER:
+            health = self._quietly("/health")
+            able = health.get("can") or {}
+            grammar, beams = able.get("grammar") is True, able.get("beams") is True
+            parallel = int(health.get("parallel") or 1)
+        self.can = Capabilities(self.can.formats, self.can.devices, grammar=grammar, beams=beams)
         context = served.get("max_model_len") or (served.get("meta") or {}).get("n_ctx") or 0
-        return Loaded(int(context), options.parallel or PARALLEL, "elsewhere")
+        return Loaded(int(context), options.parallel or parallel, "elsewhere")
 
     def open(self, url: str, key: str, dialect: str = "", name: str = "") -> None:
         """Point at a server without asking it anything."""
