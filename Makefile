@@ -32,7 +32,7 @@ soak: setup-dev ## the full counts that the issues name: hours
 
 bench: setup-dev ## every figure of docs/benchmarks.md, one JSON line each
 	$(PY) -m core models starter
-	for script in benchmarks/*.py; do echo "# $$script" && $(PY) $$script || exit 1; done
+	for script in benchmarks/[a-z]*.py; do name=$$(basename $$script .py); echo "# $$name" && $(PY) -m benchmarks.$$name || exit 1; done
 
 map: setup-dev ## docs/map.md, from the files' own first lines
 	$(PY) docs/make_map.py

@@ -13,7 +13,7 @@ ROOMS = {
     "": "The entry and what sets the project up.",
     "core": "All that the app can do, without a window. Imports neither ui nor train.",
     "core/extract": "Text to records: schema, chunks, prompts, grammars, parsing, grounding, batches.",
-    "core/extract/dialects": "One file a prompt dialect: how a schema and a text become a prompt, and an answer records.",
+    "core/extract/dialects": "One file a prompt dialect: schema and text to prompt, answer to records.",
     "core/graph": "Records to a knowledge graph: nodes with evidence, positions, exports.",
     "core/graph/exports": "One file an export format.",
     "core/inference": "The model host, its engines and the client that everything else uses.",
