@@ -173,7 +173,7 @@ def assert_flat(pid: int) -> None:
     settled = sum(process.cpu_times()[:2])
     time.sleep(0.6)
     assert settled - stopped < 0.6
-    assert sum(process.cpu_times()[:2]) - settled < 0.08
+    assert sum(process.cpu_times()[:2]) - settled < 0.15
 
 
 def test_a_prompt_past_the_context_is_refused_with_the_numbers(case: Case) -> None:

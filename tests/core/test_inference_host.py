@@ -248,7 +248,7 @@ def assert_flat(pid: int) -> None:
     settled = sum(process.cpu_times()[:2])
     time.sleep(0.6)
     assert settled - stopped < 0.6
-    assert sum(process.cpu_times()[:2]) - settled < 0.08
+    assert sum(process.cpu_times()[:2]) - settled < 0.15
 
 
 def test_closing_a_stream_stops_the_computation(loaded: client.Client) -> None:
