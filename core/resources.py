@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -54,9 +55,10 @@ def ram() -> tuple[int, int]:
 
 
 def cores() -> int:
-    """Processors this process may use."""
+    """Processors this process may use: its affinity, within the container's share (cgroup v2 or v1), at least 1."""
     process = psutil.Process()
-    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
+    mine = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
+    return max(1, min(mine, math.ceil(_cpu_share() or mine)))
 
 
 def gpus() -> tuple[Card, ...]:
@@ -157,3 +159,16 @@ def _cgroup() -> tuple[int | None, int]:
             return None, 0
         return int(limit), max(0, used - int(stat.get(cache_name, 0)))
     return None, 0
+
+
+def _cpu_share() -> float | None:
+    """Processors that the container's time quota is worth; None without one."""
+    for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = (CGROUP / quota_file).read_text().split()
+            period = float((CGROUP / period_file).read_text()) if period_file else float(words[1])
+            if words[0] not in ("max", "-1"):
+                return float(words[0]) / period
+        except (OSError, ValueError, IndexError):
+            continue
+    return None

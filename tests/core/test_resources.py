@@ -62,3 +62,11 @@ def test_every_shortage_names_both_numbers(workspace):
 )
 def test_sizes_read_as_people_buy_them(count, words):
     assert resources.size(count) == words
+
+
+def test_cores_are_those_of_the_container(tmp_path, monkeypatch):
+    monkeypatch.setattr(resources, "CGROUP", tmp_path)
+    free = resources.cores()
+    for quota, cores in (("50000 100000", 1), ("max 100000", free), ("1600000 100000", free)):
+        write_cgroup(tmp_path, cpu_dot_max=quota)
+        assert resources.cores() == cores
