@@ -22,6 +22,7 @@ def pages() -> dict[str, list]:
         ],
         t("Models"): [
             _page("models", t("Models"), ":material/deployed_code:"),
+            _page("recover", t("Recover"), ":material/healing:"),
         ],
         t("System"): [
             _page("jobs", t("Jobs"), ":material/checklist:"),

@@ -18,8 +18,7 @@ from core.errors import UserError
 from core.models import read_card, write_card
 from core.operation import Needs, Progress, Request, Result, operation
 from core.operation import of as operation_of
-from core.weights import catalog, recovery
-from core.weights.download import DownloadRequest
+from core.weights import catalog, recovery, recovery_steps
 from core.weights.plan import ORDINARY_SPEED, STREAM_RAM
 from core.weights.recovery import Key, Recovery
 
@@ -64,16 +63,16 @@ class RecoveryResult(Result):
 def todo(request: RecoveryRequest) -> tuple[Recovery, list[Key]]:
     """Raises UserError where a choice is missing, or the step asked for can't be done yet."""
     chosen = recovery.read(request.name)
-    left = recovery.remaining(chosen)
+    left = recovery_steps.remaining(chosen)
     wanted = left if request.step == "all" else [key for key in recovery.keys(chosen) if key == request.step]
-    for key in recovery.not_chosen(chosen):
+    for key in recovery_steps.not_chosen(chosen):
         if key in wanted:
             raise UserError(
                 "The step “{step}” has neither a folder nor a repository yet.",
                 remedy="Choose one on the Recover page.",
                 step=key,
             )
-    for step in recovery.steps(chosen):
+    for step in recovery_steps.steps(chosen):
         if step.key in wanted and step.error is not None:
             raise step.error
         if step.key in wanted and request.step != "all" and step.state == "waiting":
@@ -90,7 +89,7 @@ def needs(chosen: Recovery, key: Key) -> Needs:
     reckoned = _reckoned(chosen, key)
     told = []
     try:
-        for request in recovery.requests(chosen, key):
+        for request in recovery_steps.requests(chosen, key):
             told.append(operation_of(request).estimate(request))
     except UserError:
         return reckoned
@@ -141,10 +140,10 @@ def run(request: RecoveryRequest, progress: Progress) -> RecoveryResult:
         begun = monotonic()
         staged = Staged(progress, before / MEGA, sizes[key] / MEGA, after / MEGA)
         _name_model(chosen, key)
-        for part in recovery.requests(chosen, key):
+        for part in recovery_steps.requests(chosen, key):
             _refuse_shortages(operation_of(part).estimate(part))
             operation_of(part).run(part, staged)
-        size = sum(step.size for step in recovery.steps(chosen, deep=False) if step.key == key)
+        size = sum(step.size for step in recovery_steps.steps(chosen, deep=False) if step.key == key)
         receipts.append(StepReceipt(step=key, seconds=monotonic() - begun, bytes=size, memory=peak_memory()))
     return RecoveryResult(name=chosen.name, steps=tuple(receipts), seconds=monotonic() - started, memory=peak_memory())
 
@@ -206,7 +205,7 @@ def _name_model(chosen: Recovery, key: Key) -> None:
     folder = paths.models() / chosen.name
     if key == "export" and not read_card(folder).title:
         folder.mkdir(exist_ok=True)
-        write_card(folder, recovery.final_card(chosen))
+        write_card(folder, recovery_steps.final_card(chosen))
 
 
 def _reckoned(chosen: Recovery, key: Key) -> Needs:
@@ -229,8 +228,7 @@ def _reckoned(chosen: Recovery, key: Key) -> Needs:
     seconds = 1 + count * width * (3 if key == "recover" else 2) / ORDINARY_SPEED
     fetched = sum(
         entry.bytes
-        for request in (recovery.requests(chosen, key) if key == "merge" else ())
-        if isinstance(request, DownloadRequest)
+        for request in recovery_steps.downloads(chosen, key)
         for entry in catalog.of_repository(request.repo)[:1]
     )
     return Needs(STREAM_RAM, disk=round(count * width) + fetched, disk_at=place, seconds=seconds)

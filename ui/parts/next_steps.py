@@ -9,6 +9,7 @@ from pathlib import Path
 from core.jobs.store import Job
 from ui.i18n import t
 from ui.parts.job_panel import operation_title
+from ui.parts.recover_home import stopped
 
 SHOWN = 3
 STARTER = "models starter"
@@ -34,7 +35,7 @@ def next_steps(jobs: Sequence[Job], *, models: int, loaded: str) -> list[Step]:
     built = {
         str((job.request or {}).get("run")) for job in jobs if job.operation == "graph build" and job.state == "done"
     }
-    steps: list[Step] = []
+    steps = [Step(title, why, "recover", ":material/healing:", {"recovery": name}) for name, title, why in stopped()]
     if latest is not None and latest.state in ("failed", "died"):
         steps.append(_explain(latest))
     steps += [_watch(job) for job in jobs if not job.over][:1]
