@@ -114,6 +114,12 @@ def needs_of(chosen: Recovery, keys: list[Key]) -> Needs:
     )
 
 
+def to_download(chosen: Recovery, keys: list[Key]) -> int:
+    """Bytes that these steps fetch, where that is known. How long that takes nobody knows beforehand."""
+    wanted = [request for key in keys for request in recovery_steps.downloads(chosen, key)]
+    return sum(entry.bytes for request in wanted for entry in catalog.of_repository(request.repo)[:1])
+
+
 def estimate(request: RecoveryRequest) -> Needs:
     return needs_of(*todo(request))
 

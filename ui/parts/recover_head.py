@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from core import resources
 from core.inference import client
 from core.jobs import store
+from core.operation import Needs
 from core.weights import recovery, recovery_run, recovery_steps
 from core.weights.recovery import Key, Recovery
 from ui.i18n import t
@@ -52,33 +55,46 @@ def _offer(chosen: Recovery, left: list[Key], *, started: bool) -> None:
     total = len(recovery.keys(chosen))
     st.markdown(
         t("**{done} of {total} steps done.** Next: {step}.",
-          done=total - len(left), total=total, step=plain(title(left[0])))
+          done=total - len(left), total=total, step=plain(title(chosen, left[0])))
     )  # fmt: skip
-    fits = show_needs(needs)
+    fits = show_all_needs(chosen, left, needs)
     lacking = recovery_steps.not_chosen(chosen)
     wrong = any(step.state == "wrong" for step in recovery_steps.steps(chosen))
     with st.container(horizontal=True, vertical_alignment="center"):
-        label = _label(len(left), needs.seconds, started=started)
+        seconds = None if recovery_run.to_download(chosen, left) else needs.seconds
+        label = _label(len(left), seconds, started=started)
         blocked = bool(lacking) or wrong or not fits
         if st.button(label, type="primary", icon=":material/play_arrow:", key="recover.all", disabled=blocked):
             with errors_shown():
                 recover_job.start(chosen.name)
                 st.rerun()
         if lacking:
-            st.caption(t("Still to be chosen: {steps}", steps=", ".join(plain(title(key)) for key in lacking)))
+            st.caption(t("Still to be chosen: {steps}", steps=", ".join(plain(title(chosen, key)) for key in lacking)))
         elif wrong:
             st.caption(t("One step below says what is wrong."))
         else:
             st.caption(t("It goes on when you leave this page, and can be stopped and continued at any time."))
 
 
+def show_all_needs(chosen: Recovery, keys: list[Key], needs: Needs) -> bool:
+    """Needs of several steps; the time of downloads is not known, so it is said apart."""
+    fetched = recovery_run.to_download(chosen, keys)
+    fits = show_needs(replace(needs, seconds=None) if fetched else needs)
+    if fetched:
+        said = t("{size} to download; the steps after it take about {time}",
+                 size=resources.size(fetched), time=duration(needs.seconds or 0))  # fmt: skip
+        st.markdown(f":gray[:material/download:] {said}")
+    return fits
+
+
 def _label(count: int, seconds: float | None, *, started: bool) -> str:
-    values = {"n": count, "time": duration(seconds or 0)}
     if count == 1:
-        return t("Run the last step, about {time}", **values)
-    return (
-        t("Continue: {n} steps, about {time}", **values) if started else t("Run all {n} steps, about {time}", **values)
-    )
+        said = t("Run the last step")
+    elif started:
+        said = t("Continue: {n} steps", n=count)
+    else:
+        said = t("Run all {n} steps", n=count)
+    return said if seconds is None else t("{what}, about {time}", what=said, time=duration(seconds))
 
 
 def _live(name: str, job_id: str, drawn: Key | None) -> None:
@@ -89,7 +105,7 @@ def _live(name: str, job_id: str, drawn: Key | None) -> None:
     keys = recovery.keys(chosen)
     if drawn is not None:
         place = keys.index(drawn) + 1
-        st.markdown(t("**Step {n} of {total}:** {step}", n=place, total=len(keys), step=plain(title(drawn))))
+        st.markdown(t("**Step {n} of {total}:** {step}", n=place, total=len(keys), step=plain(title(chosen, drawn))))
     show_progress(job)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.page_link("views/jobs.py", label=t("Details"), icon=":material/checklist:", query_params={"job": job.id})

@@ -24,7 +24,7 @@ def stopped() -> list[tuple[str, str, str]]:
                 "Stopped at step {n} of {total}, {step}. What is finished is kept.",
                 n=total - len(left) + 1,
                 total=total,
-                step=title(left[0]),
+                step=title(chosen, left[0]),
             )
             return [(name, t("Continue recovering {name}", name=name), why)]
     return []

@@ -10,13 +10,12 @@ import streamlit as st
 from core import resources
 from core.operation import Needs
 from core.weights import catalog, recovery, recovery_run
-from core.weights.plan import STREAM_RAM
 from core.weights.recovery import Part, Recovery
 from core.weights.sources import SourceName
 from ui.i18n import language, t
 from ui.parts import recover_job
 from ui.parts.errors import errors_shown
-from ui.parts.preflight import show_needs
+from ui.parts.recover_head import show_all_needs
 
 NEW = "_new"
 """`?recovery=_new`: no recovery is called so."""
@@ -36,7 +35,7 @@ def start(*, beside: bool) -> None:
     with st.container(border=True), errors_shown():
         chosen = _form(way)
         needs = recovery_run.needs_of(chosen, list(recovery.keys(chosen)))
-        fits = show_needs(needs if needs.disk else Needs(ram=STREAM_RAM))
+        fits = show_all_needs(chosen, list(recovery.keys(chosen)), needs) if needs.disk else True
         _begin(chosen, fits=fits, needs=needs)
 
 

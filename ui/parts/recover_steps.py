@@ -36,9 +36,10 @@ def step_list(chosen: Recovery, running: Key | None) -> None:
     took = recover_job.receipts(chosen.name)
     for number, step in enumerate(recovery_steps.steps(chosen), start=1):
         with st.container(border=True):
-            _title(number, step, "running" if step.key == running else step.state)
-            st.caption(about(chosen, step.key))
-            if step.over:
+            _title(number, title(chosen, step.key), "running" if step.key == running else step.state)
+            if not step.over:
+                st.caption(about(chosen, step.key))
+            else:
                 _made(chosen, step, took.get(step.key))
             if step.error is not None:
                 show_error(step.error)
@@ -49,10 +50,10 @@ def step_list(chosen: Recovery, running: Key | None) -> None:
                     _run(chosen, step)
 
 
-def _title(number: int, step: Step, state: str) -> None:
+def _title(number: int, name: str, state: str) -> None:
     colour, icon = BADGES[state]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{number} · {plain(title(step.key))}**", width="content")
+        st.markdown(f"**{number} · {plain(name)}**", width="content")
         st.badge(_state_name(state), icon=icon, color=colour)  # type: ignore[arg-type]
 
 
@@ -75,7 +76,7 @@ def _made(chosen: Recovery, step: Step, took: dict | None) -> None:
     checksum = recovery_steps.checksum(chosen, step.key)
     if step.state == "done" and checksum:
         parts.append(f"sha256 {checksum[:16]}…")
-    if took is not None:
+    if took is not None and took["seconds"] >= 1:
         parts.append(t("took {time}", time=duration(took["seconds"])))
     if parts:
         st.caption(" · ".join(parts))
@@ -213,7 +214,7 @@ def _precision(chosen: Recovery) -> None:
         options.index(now),
         format_func=_precision_label(count, proposed),
         key=f"recover.{chosen.name}.quant.{now}",
-        width=420,
+        width=600,
     )
     if count is not None and recovery.memory_to_run(count, now) > 0.9 * total:
         st.warning(

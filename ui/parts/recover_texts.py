@@ -6,7 +6,9 @@ from core.weights.recovery import Key, Recovery
 from ui.i18n import t
 
 
-def title(key: Key) -> str:
+def title(recovery: Recovery, key: Key) -> str:
+    if key == "base" and recovery.family == "merged":
+        return t("Get the merged weights")
     return {
         "base": t("Get the base model"),
         "delta": t("Get the weight difference"),
