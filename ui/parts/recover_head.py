@@ -72,6 +72,8 @@ def _offer(chosen: Recovery, left: list[Key], *, started: bool) -> None:
             st.caption(t("Still to be chosen: {steps}", steps=", ".join(plain(title(chosen, key)) for key in lacking)))
         elif wrong:
             st.caption(t("One step below says what is wrong."))
+        elif not fits:
+            st.caption(t("One step at a time may fit: remove between them what has served."))
         else:
             st.caption(t("It goes on when you leave this page, and can be stopped and continued at any time."))
 

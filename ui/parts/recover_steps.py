@@ -24,6 +24,7 @@ BADGES = {
     "done": ("green", ":material/check:"),
     "spent": ("green", ":material/check:"),
     "next": ("blue", ":material/arrow_forward:"),
+    "choose": ("orange", ":material/edit:"),
     "waiting": ("gray", ":material/schedule:"),
     "wrong": ("red", ":material/error:"),
     "running": ("blue", ":material/play_arrow:"),
@@ -33,10 +34,11 @@ PART_OF: dict[Key, str] = {"base": "base", "delta": "delta", "merge": "adapter"}
 
 
 def step_list(chosen: Recovery, running: Key | None) -> None:
-    took = recover_job.receipts(chosen.name)
+    took, lacking = recover_job.receipts(chosen.name), recovery_steps.not_chosen(chosen)
     for number, step in enumerate(recovery_steps.steps(chosen), start=1):
         with st.container(border=True):
-            _title(number, title(chosen, step.key), "running" if step.key == running else step.state)
+            state = "choose" if step.state == "next" and step.key in lacking else step.state
+            _title(number, title(chosen, step.key), "running" if step.key == running else state)
             if not step.over:
                 st.caption(about(chosen, step.key))
             else:
@@ -62,6 +64,7 @@ def _state_name(state: str) -> str:
         "done": t("done"),
         "spent": t("done, removed since"),
         "next": t("ready"),
+        "choose": t("to be chosen"),
         "waiting": t("later"),
         "wrong": t("wrong"),
         "running": t("running"),

@@ -15,7 +15,7 @@ def title(recovery: Recovery, key: Key) -> str:
         "recover": t("Recover"),
         "merge": t("Merge the LoRA"),
         "export": t("Quantize for this machine"),
-        "verify": t("Verify"),
+        "verify": t("Verify the result"),
     }[key]
 
 
@@ -43,5 +43,5 @@ def verb(recovery: Recovery, key: Key) -> str:
         "recover": t("Recover"),
         "merge": t("Merge"),
         "export": t("Quantize"),
-        "verify": t("Verify"),
+        "verify": t("Verify the result"),
     }[key]
