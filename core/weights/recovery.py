@@ -138,9 +138,9 @@ def part(text: str) -> Part:
         return Part(folder=place.absolute())
     if ".." in text or not re.match(REPOSITORY, text):
         raise UserError(
-            "“{text}” is neither a folder nor a repository.",
+            "“{typed}” is neither a folder nor a repository.",
             remedy="Write the folder's whole path, or a repository as owner/name.",
-            text=text,
+            typed=text,
         )
     return Part(repo=text)
 

@@ -12,6 +12,7 @@ from core.jobs import store
 from core.operation import Needs
 from core.weights import recovery, recovery_run, recovery_steps
 from core.weights.recovery import Key, Recovery
+from core.weights.recovery_steps import Step
 from ui.i18n import t
 from ui.parts import recover_job
 from ui.parts.errors import errors_shown, plain, show_error
@@ -23,7 +24,7 @@ CHAT_MODEL = "chat.model"
 """Chat's own key for its chosen model."""
 
 
-def head(chosen: Recovery) -> Key | None:
+def head(chosen: Recovery, steps: list[Step]) -> Key | None:
     """Draw it; the step that is running, if one is."""
     job = recover_job.latest(chosen.name)
     with st.container(border=True):
@@ -31,11 +32,11 @@ def head(chosen: Recovery) -> Key | None:
             at = recover_job.current(chosen, job)
             st.fragment(_live, run_every=1)(chosen.name, job.id, at)
             return at or recovery.keys(chosen)[-1]
-        left = recovery_steps.remaining(chosen)
+        left = [step.key for step in steps if not step.over]
         if job is not None and job.error is not None and left:
             show_error(job.error)
         if left:
-            _offer(chosen, left, started=len(left) < len(recovery.keys(chosen)))
+            _offer(chosen, steps, left)
         else:
             _receipt(chosen)
     return None
@@ -50,19 +51,19 @@ def try_in_chat(chosen: Recovery) -> None:
         st.switch_page("views/chat.py")
 
 
-def _offer(chosen: Recovery, left: list[Key], *, started: bool) -> None:
+def _offer(chosen: Recovery, steps: list[Step], left: list[Key]) -> None:
     needs = recovery_run.needs_of(chosen, left)
-    total = len(recovery.keys(chosen))
+    total = len(steps)
     st.markdown(
         t("**{done} of {total} steps done.** Next: {step}.",
           done=total - len(left), total=total, step=plain(title(chosen, left[0])))
     )  # fmt: skip
     fits = show_all_needs(chosen, left, needs)
     lacking = recovery_steps.not_chosen(chosen)
-    wrong = any(step.state == "wrong" for step in recovery_steps.steps(chosen))
+    wrong = any(step.state == "wrong" for step in steps)
     with st.container(horizontal=True, vertical_alignment="center"):
         seconds = None if recovery_run.to_download(chosen, left) else needs.seconds
-        label = _label(len(left), seconds, started=started)
+        label = _label(len(left), seconds, started=len(left) < total)
         blocked = bool(lacking) or wrong or not fits
         if st.button(label, type="primary", icon=":material/play_arrow:", key="recover.all", disabled=blocked):
             with errors_shown():

@@ -46,7 +46,9 @@ def _begin(chosen: Recovery, *, fits: bool, needs: Needs) -> None:
         if is_sample
         else t("Begin with these steps")
     )
-    if st.button(label, type="primary", icon=":material/play_arrow:", key="recover.begin", disabled=is_sample and not fits):
+    if st.button(
+        label, type="primary", icon=":material/play_arrow:", key="recover.begin", disabled=is_sample and not fits
+    ):
         recovery.begin(chosen)
         st.query_params["recovery"] = chosen.name
         if is_sample:

@@ -33,9 +33,9 @@ PART_OF: dict[Key, str] = {"base": "base", "delta": "delta", "merge": "adapter"}
 """The part that a step gets -> the field of Recovery that says where from."""
 
 
-def step_list(chosen: Recovery, running: Key | None) -> None:
+def step_list(chosen: Recovery, steps: list[Step], running: Key | None) -> None:
     took, lacking = recover_job.receipts(chosen.name), recovery_steps.not_chosen(chosen)
-    for number, step in enumerate(recovery_steps.steps(chosen), start=1):
+    for number, step in enumerate(steps, start=1):
         with st.container(border=True):
             state = "choose" if step.state == "next" and step.key in lacking else step.state
             _title(number, title(chosen, step.key), "running" if step.key == running else state)
@@ -47,7 +47,7 @@ def step_list(chosen: Recovery, running: Key | None) -> None:
                 show_error(step.error)
                 _again(chosen, step, disabled=running is not None)
             if running is None:
-                _choices(chosen, step)
+                _choices(chosen, steps, step)
                 if not step.over:
                     _run(chosen, step)
 
@@ -154,13 +154,12 @@ def _needs_line(needs: Needs) -> str:
 # --- choices ------------------------------------------------------------------------------------
 
 
-def _choices(chosen: Recovery, step: Step) -> None:
-    recovered = any(one in ("recover", "export") and one not in recovery_steps.remaining(chosen)
-                    for one in recovery.keys(chosen))  # fmt: skip
-    if step.key in PART_OF and chosen.family != "sample":
-        merged = step.key == "merge" and step.over
-        if not (recovered and step.key != "merge") and not merged and step.state != "spent":
-            _part(chosen, step)
+def _choices(chosen: Recovery, steps: list[Step], step: Step) -> None:
+    """A part can be chosen until it has been used; the precision as long as there is something to quantize."""
+    user = {"base": "recover", "delta": "recover"}.get(step.key, step.key)
+    used = any(one.key == user and one.over for one in steps) or (chosen.family == "merged" and step.over)
+    if step.key in PART_OF and chosen.family != "sample" and not used:
+        _part(chosen, step)
     if step.key == "export" and (step.state != "done" or recovery.full_precision(chosen).is_dir()):
         _precision(chosen)
 

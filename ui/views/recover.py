@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.weights import recovery
+from core.weights import recovery, recovery_steps
 from ui.i18n import t
 from ui.parts.errors import errors_shown
 from ui.parts.recover_head import head
@@ -22,8 +22,9 @@ def page() -> None:
         return
     with errors_shown():
         chosen = recovery.read(_which(names, wanted if wanted in names else names[0]))
-        running = head(chosen)
-        step_list(chosen, running)
+        steps = recovery_steps.steps(chosen)
+        running = head(chosen, steps)
+        step_list(chosen, steps, running)
         free_space(chosen, disabled=running is not None)
 
 
