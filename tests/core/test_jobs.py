@@ -327,7 +327,8 @@ def test_looking_at_a_job_never_stops_it_from_starting(tmp_path: Path) -> None:
     lookers = [threading.Thread(target=look) for _ in range(3)]
     [looker.start() for looker in lookers]
     for number in range(4):
-        assert ended(store.submit(CountRequest(to=3, out=tmp_path / f"{number}"))).state == "done"
+        job = ended(store.submit(CountRequest(to=3, out=tmp_path / f"{number}")))
+        assert job.state == "done", (job.error, store.log_lines(job.id))
     looking.set()
     [looker.join() for looker in lookers]
     assert states <= {"starting", "running", "done"}

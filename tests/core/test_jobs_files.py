@@ -35,9 +35,10 @@ def test_a_thousand_jobs_are_listed_in_half_a_second(workspace: Path) -> None:
         make_job(number, result=number % 10 > 0)
     times = []
     for _ in range(3):
-        before = time.perf_counter()
+        store._known.clear()  # as a new process sees them
+        before = time.process_time()  # it waits for nothing, and other tests may have the processors
         jobs = store.all_jobs()
-        times.append(time.perf_counter() - before)
+        times.append(time.process_time() - before)
     assert len(jobs) == 1000 and jobs[0].created > jobs[-1].created
     assert {job.state for job in jobs} == {"done", "died"}
     assert min(times) < 0.5, times
