@@ -38,7 +38,7 @@ map: setup-dev ## docs/map.md, from the files' own first lines
 	$(PY) docs/make_map.py
 
 screenshots: setup-dev ## docs/screenshots, made from the real app
-	$(PY) tests/e2e/screenshots.py
+	$(PY) -m tests.e2e.screenshots
 
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev

@@ -21,9 +21,11 @@ import pytest
 
 from core import paths
 from core.errors import UserError
+from core.extract.run import RunRequest
 from core.inference import client, state
 from core.inference.decoding import Decoding
 from core.inference.engine import Generation, PromptTooLong
+from core.jobs import store
 from tests.core.tiny_llama import make_tiny_llama
 
 pytestmark = pytest.mark.model
@@ -342,6 +344,24 @@ def test_another_model_takes_the_place_of_the_first(home: Path, tmp_path: Path) 
     with pytest.raises(client.HostGone, match="took its place"):
         first.complete("x", Decoding())
     assert client.connect(str(tiny)).complete("x", Decoding(max_tokens=3, beams=2)).tokens == 3
+
+
+def test_the_host_outlives_the_job_that_started_it(starter_workspace: Path) -> None:
+    sample = paths.ASSETS / "samples" / "people.csv"
+    request = RunRequest(
+        input=sample,
+        text_column="sentence",
+        schema_ref="people-and-organisations-en",
+        out=starter_workspace / "runs" / "people",
+        limit=4,
+    )
+    job = store.submit(request)
+    until = time.monotonic() + 60
+    while client.status().state != "ready" and time.monotonic() < until:
+        time.sleep(0.2)
+    store.cancel(job.id)
+    assert store.wait(job.id, 60).over
+    assert client.status().state == "ready"
 
 
 def test_unloading_gives_everything_back(home: Path) -> None:
