@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from math import prod, sqrt
 
@@ -69,6 +70,7 @@ def refuse_swapped(base: Checkpoint, delta: Checkpoint) -> None:
 
 def _refuse_odd_types(checkpoint: Checkpoint, tensors: Mapping[str, View]) -> None:
     """Floats only, and the same type for the same part of every layer."""
+    common = Counter(view.dtype for view in tensors.values())
     usual: dict[str, dict[str, list[str]]] = {}
     for name, view in tensors.items():
         if view.dtype not in FLOATS:
@@ -76,7 +78,7 @@ def _refuse_odd_types(checkpoint: Checkpoint, tensors: Mapping[str, View]) -> No
         usual.setdefault(_NUMBER.sub(".N.", name), {}).setdefault(view.dtype, []).append(name)
     for by_type in usual.values():
         if len(by_type) > 1:
-            dtype, names = min(by_type.items(), key=lambda item: len(item[1]))
+            dtype, names = min(by_type.items(), key=lambda item: (len(item[1]), common[item[0]]))
             raise _odd(names[0], dtype, checkpoint)
 
 
