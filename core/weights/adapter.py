@@ -83,7 +83,7 @@ def plan_merge(request: MergeRequest) -> Plan:
             **tokenizer,
         },
         settings={"weights": list(weights), "adapters": [dict(adapter.config) for adapter in adapters]},
-        card=_card(request, card, adapters),
+        card=_card(card, adapters),
     )
 
 
@@ -101,11 +101,11 @@ def merge(request: MergeRequest, progress: Progress) -> WeightsResult:
     return WeightsResult(**receipt(plan, request.out, stream.write(plan, request.out, progress)))
 
 
-def _card(request: MergeRequest, base: Card, adapters: Sequence[Adapter]) -> Card:
+def _card(base: Card, adapters: Sequence[Adapter]) -> Card:
     """An adapter's own card says what the merged model was trained for."""
     card = next((found for adapter in adapters if (found := read_card(adapter.folder)).title), base)
     languages = card.languages or base.languages
-    return card.model_copy(update={"title": card.title or request.out.name, "languages": languages, "files": {}})
+    return card.model_copy(update={"languages": languages, "files": {}})
 
 
 def _adapted(name: str, view: View, adapters: Sequence[Adapter], weights: Sequence[float]) -> View:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from core.models import Card, read_card
+from core.models import read_card
 from core.operation import Needs, Progress, Request, operation
 from core.weights import stream
 from core.weights.checkpoint import (
@@ -47,7 +47,7 @@ def plan_convert(request: ConvertRequest) -> Plan:
         shards=into_shards(planned, request.shard_gb),
         inputs=source.files,
         small_files=_small_files(source, planned),
-        card=card.model_copy(update={"title": card.title or request.out.name, "files": {}}) if card != Card() else card,
+        card=card.model_copy(update={"files": {}}),
     )
 
 

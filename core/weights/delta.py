@@ -108,7 +108,7 @@ def plan_recover(request: RecoverRequest) -> Plan:
         shards=into_shards(planned, request.shard_gb),
         inputs=(*base.files, *delta.files),
         small_files=_small_files(base, delta, planned),
-        card=card.model_copy(update={"title": card.title or request.out.name, "files": {}}),
+        card=card.model_copy(update={"files": {}}),
     )
 
 
@@ -129,7 +129,7 @@ def plan_make_delta(request: MakeDeltaRequest) -> Plan:
         shards=into_shards(planned, request.shard_gb),
         inputs=(*base.files, *tuned.files),
         small_files=_small_files(base, tuned, planned),
-        card=Card(title=request.out.name, license=read_card(tuned.folder).license),
+        card=Card(license=read_card(tuned.folder).license),
     )
 
 
