@@ -94,7 +94,7 @@ def read(name: str) -> Recovery:
     except (ValidationError, ValueError) as error:
         raise UserError(
             "{file} can't be read: {why}",
-            remedy="Remove this file and begin the recovery anew: what was made is found again.",
+            remedy="Remove this file and begin a new recovery.",
             file=file,
             why=str(error).splitlines()[0],
         ) from error
@@ -111,9 +111,13 @@ def is_taken(name: str) -> bool:
 
 
 def begin(recovery: Recovery) -> Recovery:
-    """Write a new one. Raises UserError where its name is taken."""
+    """Write a new one. Raises UserError where its name is taken, or its place outside the workspace is in use."""
     if is_taken(recovery.name):
         raise UserError("The name “{name}” is taken.", remedy="Choose another name.", name=recovery.name)
+    place = workplace(recovery)
+    if recovery.folder and place.exists() and any(place.iterdir()):
+        # what is made there is removed with the recovery: nothing of a person's own may lie there
+        raise UserError("{folder} is not empty.", remedy="Choose another name or folder.", folder=place)
     write(recovery)
     return recovery
 

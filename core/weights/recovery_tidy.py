@@ -45,10 +45,13 @@ def spent_inputs(recovery: Recovery) -> list[Spent]:
             ("adapter", part_folder(recovery, recovery.adapter, "adapter"), over["merge"]),
         ]
     served.append(("merge", full_precision(recovery), over["verify"]))
+    mine = {part.folder for part in (recovery.base, recovery.delta, recovery.adapter) if part and part.folder}
+    if recovery.family == "sample":
+        mine = set()
     return [
         Spent(key, place, bytes_at(place))
         for key, place, has_served in served
-        if has_served and place.is_dir() and _is_ours(recovery, place)
+        if has_served and place.is_dir() and place not in mine and _is_ours(recovery, place)
     ]
 
 

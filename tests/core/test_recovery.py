@@ -238,6 +238,32 @@ def test_names_lead_nowhere_else_and_are_taken_once(workspace: Path) -> None:
         recovery.named("../up")
 
 
+def test_what_is_made_on_the_way_can_lie_elsewhere_but_not_among_a_persons_files(family: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk" / "mine").mkdir(parents=True)
+    (tmp_path / "disk" / "mine" / "thesis.txt").write_text("dear", encoding="utf-8")
+    with pytest.raises(UserError, match="is not empty"):
+        own(family, folder=tmp_path / "disk")
+    chosen = own(family, folder=tmp_path / "other")
+    run("mine", "recover")
+    assert (tmp_path / "other" / "mine" / "recovered" / "model.safetensors").is_file()
+    recovery_tidy.forget(chosen)
+    assert not (tmp_path / "other" / "mine").exists()
+
+
+def test_a_flipped_bit_is_named_by_the_verification_and_the_file_can_be_made_again(workspace: Path) -> None:
+    chosen = sample()
+    run("sample-family")
+    gguf = recovery.out_of(chosen, "export")
+    data = bytearray(gguf.read_bytes())
+    data[-1000] ^= 1
+    gguf.write_bytes(data)
+    assert states("sample-family")["verify"] == "next", "a changed file is no longer verified"
+    with pytest.raises(UserError, match=gguf.name):
+        run("sample-family")
+    recovery_tidy.undo(chosen, "export")
+    assert [one.step for one in run("sample-family").steps] == ["export", "verify"]
+
+
 def test_a_spoiled_file_is_told_with_its_remedy(workspace: Path) -> None:
     (recovery.folder() / "odd.json").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match="can't be read"):

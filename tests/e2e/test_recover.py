@@ -52,7 +52,7 @@ def test_the_sample_family_is_walked_to_a_model_that_answers(app: App, page: Pag
     page.get_by_text(re.compile("Sample family: recovered in .+ of memory")).wait_for(timeout=PATIENCE)
     page.get_by_role("button", name=re.compile("^Remove, ")).first.click()
     page.get_by_text("the base has to be fetched or made again").wait_for(timeout=PATIENCE)
-    page.get_by_role("button", name="Remove", exact=True).click()
+    page.get_by_role("button", name="Remove the files").click()
     page.get_by_text("done, removed since").wait_for(timeout=PATIENCE)
     assert not recovery.out_of(chosen, "base").exists()
 

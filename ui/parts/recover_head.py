@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from core import resources
+from core import resources, settings
 from core.inference import client
 from core.jobs import store
 from core.operation import Needs
@@ -64,7 +64,8 @@ def _offer(chosen: Recovery, steps: list[Step], left: list[Key]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         seconds = None if recovery_run.to_download(chosen, left) else needs.seconds
         label = _label(len(left), seconds, started=len(left) < total)
-        blocked = bool(lacking) or wrong or not fits
+        offline = settings.read().offline and any(recovery_steps.downloads(chosen, key) for key in left)
+        blocked = bool(lacking) or wrong or not fits or offline
         if st.button(label, type="primary", icon=":material/play_arrow:", key="recover.all", disabled=blocked):
             with errors_shown():
                 recover_job.start(chosen.name)
@@ -73,6 +74,8 @@ def _offer(chosen: Recovery, steps: list[Step], left: list[Key]) -> None:
             st.caption(t("Still to be chosen: {steps}", steps=", ".join(plain(title(chosen, key)) for key in lacking)))
         elif wrong:
             st.caption(t("One step below says what is wrong."))
+        elif offline:
+            st.caption(t("Offline is switched on in Settings, so nothing is downloaded."))
         elif not fits:
             st.caption(t("One step at a time may fit: remove between them what has served."))
         else:

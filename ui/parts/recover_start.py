@@ -80,7 +80,7 @@ def _cost(way: str) -> str:
             lora=resources.size(lora.bytes),
         ),
         "own": t("Any LLaMA-like model that is published as a difference, with or without a LoRA."),
-        "sample": t("Base in Meta's layout, difference and LoRA of a small model: every step in a minute or two."),
+        "sample": t("Base in Meta's layout, difference and LoRA of a small model: every step within a minute."),
     }[way]
 
 

@@ -45,7 +45,8 @@ def step_list(chosen: Recovery, steps: list[Step], running: Key | None) -> None:
                 _made(chosen, step, took.get(step.key))
             if step.error is not None:
                 show_error(step.error)
-                _again(chosen, step, disabled=running is not None)
+            if running is None:
+                _again(chosen, steps, step)
             if running is None:
                 _choices(chosen, steps, step)
                 if not step.over:
@@ -102,16 +103,19 @@ def _sum(total: float, published: float | None) -> None:
         )  # fmt: skip
 
 
-def _again(chosen: Recovery, step: Step, *, disabled: bool) -> None:
-    """Away with an output that was made from something else."""
-    if step.key not in ("recover", "merge") or step.size == 0:
+def _again(chosen: Recovery, steps: list[Step], step: Step) -> None:
+    """Away with an output, where it can be made again: one that is broken, or was made from something else."""
+    before = steps[max(0, [one.key for one in steps].index(step.key) - 1)]
+    if step.key not in ("recover", "merge", "export") or step.size == 0 or before.state in ("spent", "waiting"):
         return
-    with st.popover(t("Remove it"), icon=":material/delete:", disabled=disabled):
+    with st.popover(
+        t("Make it again"), icon=":material/restart_alt:", type="tertiary", key=f"recover.again.{step.key}"
+    ):
         st.write(
             t("Remove {path}, {size}, and what was made from it? It can be made again from its inputs.",
               path=plain(str(step.out)), size=resources.size(step.size))
         )  # fmt: skip
-        if st.button(t("Remove"), key=f"recover.undo.{step.key}", icon=":material/delete:"):
+        if st.button(t("Remove the files"), key=f"recover.undo.{step.key}", icon=":material/delete:"):
             recovery_tidy.undo(chosen, step.key)
             st.rerun()
 
@@ -236,7 +240,7 @@ def _precision_label(count: int | None, proposed: str) -> Callable[[str], str]:
         if count is not None:
             needed = recovery.memory_to_run(count, one)  # type: ignore[arg-type]
             parts.append(t("{size} of memory to run", size=resources.size(needed)))
-        return ", ".join([*parts, *([t("proposed for this machine")] if one == proposed else [])])
+        return " · ".join([*parts, *([t("proposed for this machine")] if one == proposed else [])])
 
     return label
 

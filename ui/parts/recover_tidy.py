@@ -38,7 +38,7 @@ def forget_button(name: str) -> None:
         )  # fmt: skip
         job = recover_job.latest(name)
         running = job is not None and not job.over
-        if st.button(t("Remove"), key="recover.forget", icon=":material/delete:", disabled=running):
+        if st.button(t("Remove the recovery"), key="recover.forget", icon=":material/delete:", disabled=running):
             recovery_tidy.forget(chosen)
             st.query_params.pop("recovery", None)
             st.rerun()
@@ -49,7 +49,7 @@ def _remove(chosen: Recovery, one: Spent, *, disabled: bool) -> None:
     with st.popover(label, icon=":material/delete:", disabled=disabled, key=f"recover.spent.{one.key}"):
         st.write(_lost(one))
         st.caption(plain(str(one.path)))
-        if st.button(t("Remove"), key=f"recover.remove.{one.key}", icon=":material/delete:"):
+        if st.button(t("Remove the files"), key=f"recover.remove.{one.key}", icon=":material/delete:"):
             recovery_tidy.remove_spent(chosen, [one.key])
             st.rerun()
 
