@@ -38,15 +38,16 @@ def step_list(chosen: Recovery, steps: list[Step], running: Key | None) -> None:
     for number, step in enumerate(steps, start=1):
         with st.container(border=True):
             state = "choose" if step.state == "next" and step.key in lacking else step.state
-            _title(number, title(chosen, step.key), "running" if step.key == running else state)
+            with st.container(horizontal=True, vertical_alignment="center"):
+                _title(number, title(chosen, step.key), "running" if step.key == running else state)
+                if running is None:
+                    _again(chosen, steps, step)
             if not step.over:
                 st.caption(about(chosen, step.key))
             else:
                 _made(chosen, step, took.get(step.key))
             if step.error is not None:
                 show_error(step.error)
-            if running is None:
-                _again(chosen, steps, step)
             if running is None:
                 _choices(chosen, steps, step)
                 if not step.over:
@@ -55,9 +56,8 @@ def step_list(chosen: Recovery, steps: list[Step], running: Key | None) -> None:
 
 def _title(number: int, name: str, state: str) -> None:
     colour, icon = BADGES[state]
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{number} · {plain(name)}**", width="content")
-        st.badge(_state_name(state), icon=icon, color=colour)  # type: ignore[arg-type]
+    st.markdown(f"**{number} · {plain(name)}**", width="content")
+    st.badge(_state_name(state), icon=icon, color=colour)  # type: ignore[arg-type]
 
 
 def _state_name(state: str) -> str:
