@@ -1,6 +1,6 @@
 """`weights recover` (or make-delta, with --operation) against KnowLM's method and against the disk, in one run.
 
-    python benchmarks/recover.py --size 1.1 --dtype F16 --rounds 3
+    python -m benchmarks.recover --size 1.1 --dtype F16 --rounds 3
 
 Generated LLaMA-shaped files; each round runs, one after the other and from a cold cache where the
 machine lets us drop it: the floor (read both inputs, write one output, with plain 8 MB reads and
@@ -11,7 +11,7 @@ saved, fsync) in its fp32 and fp16 forms. One JSON line; ratios are of medians.
 from __future__ import annotations
 
 import argparse
-import hashlib
+import contextlib
 import json
 import os
 import shutil
@@ -20,14 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from core.weights.tensors import make_header
 
-from core.weights.tensors import make_header  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 # hidden, intermediate, layers, vocabulary: SmolLM-like, TinyLlama, an open 3B, and 13B with few layers
 SHAPES = {
@@ -60,6 +60,7 @@ def generate(folder: Path, size: str, dtype: str, seed: int, *, shard: float = 2
     rng = np.random.default_rng(seed)
     pattern = encode((rng.standard_normal(1 << 20, dtype=np.float32) * scale), dtype)
     norm = encode(np.full(1 << 14, 1.0 if seed == 0 else 0.01, np.float32), dtype)
+    weight_map: dict[str, str] = {}
     groups: list[list] = [[]]
     for name, shape in shapes(size):
         if groups[-1] and sum(np.prod(s) for _, s in groups[-1]) * ITEM[dtype] > shard:
@@ -75,6 +76,9 @@ def generate(folder: Path, size: str, dtype: str, seed: int, *, shard: float = 2
                     left -= file.write(source[: min(left, len(source))])
             file.flush()
             os.fsync(file.fileno())
+        weight_map |= {tensor: name for tensor, _ in group}
+    if len(groups) > 1:
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     hidden, inner, layers, words = SHAPES[size]
     (folder / "config.json").write_text(
         json.dumps(
@@ -91,16 +95,16 @@ def encode(values: np.ndarray, dtype: str) -> bytes:
     return values.astype({"F16": np.float16, "F32": np.float32}[dtype]).tobytes()
 
 
-def floor(inputs: list[Path], out: Path, size: int) -> None:
+def floor(inputs: list[Path], out: Path, size: int, ending: str = "*.safetensors") -> None:
     """Read the inputs side by side and write `size` bytes, in large plain pieces."""
     out.mkdir()
     buffer = memoryview(bytearray(BLOCK))
-    readers = [path.open("rb", buffering=0) for folder in inputs for path in sorted(folder.glob("*.safetensors"))]
+    readers = [path.open("rb", buffering=0) for folder in inputs for path in sorted(folder.glob(ending))]
     total = sum(os.fstat(reader.fileno()).st_size for reader in readers)
     written = read = 0
     with (out / "model.safetensors").open("wb", buffering=0) as file:
         while readers:
-            for reader in list(readers):
+            for reader in tuple(readers):
                 count = reader.readinto(buffer)
                 read += count
                 if not count:
@@ -140,17 +144,10 @@ def measure(command: list[str]) -> tuple[float, float]:
 
 
 def cold() -> None:
+    """Everything on the disk, nothing in the cache, where the machine lets us."""
     os.sync()
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/sys/vm/drop_caches").write_text("1")
-    except OSError:
-        pass
-
-
-def tree_hash(folder: Path) -> str:
-    return hashlib.sha256(
-        b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sorted(folder.glob("*.safetensors")))
-    ).hexdigest()
 
 
 def main() -> None:
@@ -172,48 +169,47 @@ def run(chosen: argparse.Namespace, place: Path) -> dict:
     generate(other, chosen.size, chosen.dtype, 1, scale=0.002)
     size = sum(path.stat().st_size for path in base.glob("*.safetensors"))
     second = "--delta" if chosen.operation == "recover" else "--tuned"
-    ours = [
-        sys.executable,
-        "-m",
-        "core",
-        "weights",
-        chosen.operation,
-        "--base",
-        str(base),
-        second,
-        str(other),
-        "--out",
-        str(out),
-    ]
+    words = ["weights", chosen.operation, "--base", str(base), second, str(other), "--out", str(out)]
     knowlm = [sys.executable, "-c", KNOWLM, str(base), str(other), str(out)]
+    rivals = {f"knowlm_{dtype}": [*knowlm, dtype] for dtype in ("float32", "float16")}
+    if chosen.no_knowlm or chosen.operation != "recover":
+        rivals = {}
+    found = compare(lambda: floor([base, other], out, size), words, rivals, out, chosen.rounds)
+    what = {"benchmark": f"weights {chosen.operation}", "size": chosen.size, "dtype": chosen.dtype}
+    return {**what, "bytes_each": size, **found}
+
+
+def compare(
+    plain: Callable[[], None], words: list[str], rivals: dict[str, list[str]], out: Path, rounds: int
+) -> dict[str, object]:
+    """Seconds, peaks and ratios of the floor, ours and the rivals, in turn; `out` is removed after each."""
     seconds: dict[str, list[float]] = {}
-    memory: dict[str, float] = {}
+    peaks: dict[str, float] = {}
 
     def note(name: str, took: float, peak: float = 0.0) -> None:
         seconds.setdefault(name, []).append(took)
-        memory[name] = max(memory.get(name, 0.0), peak)
+        peaks[name] = max(peaks.get(name, 0.0), peak)
         shutil.rmtree(out)
 
-    for _ in range(chosen.rounds):
+    for _ in range(rounds):
         cold()
         started = time.monotonic()
-        floor([base, other], out, size)
+        plain()
         note("floor", time.monotonic() - started)
         cold()
-        note("ours", *measure(ours))
-        if not chosen.no_knowlm and chosen.operation == "recover":
-            for dtype in ("float32", "float16"):
-                cold()
-                note(f"knowlm_{dtype}", *measure([*knowlm, dtype]))
+        note("ours", *measure([sys.executable, "-m", "core", *words]))
+        for name, command in rivals.items():
+            cold()
+            note(name, *measure(command))
     median = {name: statistics.median(values) for name, values in seconds.items()}
+    pairs = zip(seconds["ours"], seconds["floor"], strict=True)
     return {
-        "benchmark": f"weights {chosen.operation}", "size": chosen.size, "dtype": chosen.dtype, "input_bytes_each": size,
         "seconds": {name: round(value, 2) for name, value in median.items()},
         "all_seconds": {name: [round(value, 2) for value in values] for name, values in seconds.items()},
-        "peak_mb": {name: round(value) for name, value in memory.items() if value},
-        "ours_over_floor": round(statistics.median(a / b for a, b in zip(seconds["ours"], seconds["floor"], strict=True)), 2),
-        **{f"{name}_over_ours": round(median[name] / median["ours"], 2) for name in median if name.startswith("knowlm")},
-    }  # fmt: skip
+        "peak_mb": {name: round(value) for name, value in peaks.items() if value},
+        "ours_over_floor": round(statistics.median(ours / least for ours, least in pairs), 2),
+        **{f"{name}_over_ours": round(median[name] / median["ours"], 2) for name in rivals},
+    }
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def run(request: SampleFamilyRequest, progress: Progress) -> SampleFamilyResult:
     progress.log("writing the base in Meta's layout")
     originals = {name: Sum(view, noise[name], -1) for name, view in tuned.items()}
     with stream.disk_may_fill(request.out), stream.locked(request.out / stream.WORK):
-        _write_base(base, originals, config)
+        write_base(base, originals, config)
     progress.log("writing the difference and the adapter")
     planned = [Planned(name, "F16", view) for name, view in noise.items()]
     files = {"config.json": config_bytes(config, planned), **_tokenizer(folder)}
@@ -211,7 +211,8 @@ def _adapter_plan(adapters: Mapping[str, LowRank], base: Path, card: Card) -> Pl
     return Plan("sample adapter", (shard,), (), files, card=card)
 
 
-def _write_base(folder: Path, tensors: Mapping[str, View], config: Mapping) -> None:
+def write_base(folder: Path, tensors: Mapping[str, View], config: Mapping) -> None:
+    """Write tensors under Hugging Face names as a checkpoint in Meta's layout, cut in two."""
     folder.mkdir(parents=True, exist_ok=True)
     heads = config["num_attention_heads"]
     rope = config.get("rope_parameters") or {}
