@@ -220,7 +220,7 @@ def test_trying_ten_rows_starts_a_run_that_the_address_names(open_page: OpenPage
     page.button(key="extract.try").click().run()
     assert not page.exception, page.exception
     (run,) = runs.all_runs()
-    assert page.query_params["run"] == [run.folder.name]
+    assert run.folder.name in page.query_params["run"]
     assert run.limit == 10
     assert store.wait(run.job.id, timeout=90).state == "done"
     assert Store(run.folder).counts().rows == 10

@@ -13,7 +13,7 @@ from core.models import Model
 from ui.i18n import t
 from ui.parts.errors import plain, show_error
 from ui.parts.labels import distinct
-from ui.parts.model_card import LANGUAGES, language_names
+from ui.parts.model_card import LANGUAGES
 from ui.parts.pickers import model_titles
 from ui.parts.starter_card import nothing_to_run, starter_card
 
@@ -97,7 +97,7 @@ def _adopt(titles: dict[str, str]) -> None:
 
 def _declared(model: Model, language: str | None, reads: bool | None) -> None:
     """One line: what it reads, what the text is where that is not the same, and whether it is loaded."""
-    declared = t("reads {languages}", languages=language_names(model.card.languages))
+    declared = t("reads {languages}", languages=", ".join(map(language_name, model.card.languages)))
     mark = {True: ":green[:material/check:] ", False: ":orange[:material/warning:] ", None: ""}[reads]
     told = [mark + plain(declared if model.card.languages else t("languages not declared"))]
     if language and not reads:

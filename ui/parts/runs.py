@@ -39,13 +39,13 @@ class Run:
 
 
 def all_runs() -> list[Run]:
-    """Newest first. A folder that was deleted is left out, unless its job is still to make it."""
+    """Newest first. A finished run whose folder was deleted is left out; one stopped before it made its own is not."""
     found: dict[Path, Run] = {}
     for job in store.all_jobs():
         out = job.request.get("out") if job.operation == OPERATION else None
         if not out or (folder := Path(str(out))) in found:
             continue
-        if folder.is_dir() or not job.over or job.error is not None:
+        if folder.is_dir() or job.state != "done":
             found[folder] = Run(folder, job)
     return list(found.values())
 

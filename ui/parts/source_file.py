@@ -141,7 +141,7 @@ def facts(info: inputs.TableInfo) -> str:
         if info.rows_estimate >= inputs._SAMPLE and info.format != "xlsx"
         else t("{n} rows", n=f"{info.rows_estimate:,}")
     )
-    parts = [info.format.upper(), plain(encoding_name(info.encoding)), signs.get(info.delimiter, ""), rows]
+    parts = [info.format.upper(), encoding_name(info.encoding), signs.get(info.delimiter, ""), rows]
     if not info.header:
         parts.append(t("no header: the columns are numbered"))
     return " · ".join(part for part in parts if part)
