@@ -1,7 +1,7 @@
 """Pictures of every page of the real app in both languages (`make screenshots`), with a real run of the starter.
 
-    python -m tests.e2e.screenshots                       docs/screenshots/PAGE-LANGUAGE.png, light, 1400 wide
-    python -m tests.e2e.screenshots --dark --width 500 --to /elsewhere      to look at, not to commit
+python -m tests.e2e.screenshots                       docs/screenshots/PAGE-LANGUAGE.png, light, 1400 wide
+python -m tests.e2e.screenshots --dark --width 500 --to /elsewhere      to look at, not to commit
 """
 
 from __future__ import annotations
