@@ -42,7 +42,8 @@ STILL = """([before, told]) => new Promise((resolve) => {
       const picture = Array.from(pen.getImageData(0, 0, 64, 40).data).join("");
       const now = performance.now();
       if (picture !== last) { last = picture; since = now; }
-      else if (/[1-9]/.test(picture) && picture !== before && now - since > 500) return resolve([(since - start) / 1000, picture]);
+      else if (/[1-9]/.test(picture) && picture !== before && now - since > 500)
+        return resolve([(since - start) / 1000, picture]);
     }
     setTimeout(look, 40);
   };
