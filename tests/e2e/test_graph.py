@@ -144,7 +144,9 @@ def test_hovering_a_relation_lights_its_ends_and_the_keyboard_reaches_all(app: A
     pick_line(page, page.get_by_test_id("stDataFrame").first, 0)
     relation = page.locator(".evidence .row.relation").first
     relation.wait_for(timeout=10_000)
+    page.wait_for_timeout(500)  # the selection comes back and the evidence is drawn once more
     relation.hover()
+    page.locator(".evidence .piece.lit").first.wait_for(timeout=5_000)
     head, _, tail = relation.inner_text().replace("\n", " ").split(" → ")
     lit = page.locator(".evidence .piece.lit").all_inner_texts()
     assert head in lit
