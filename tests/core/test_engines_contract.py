@@ -42,7 +42,11 @@ class Case:
         return "".join(piece.text for piece in self.pieces(prompt, **options))
 
 
-@pytest.fixture(scope="module", params=["llamacpp", "transformers", "transformers-gguf", "remote"])
+# transformers-gguf, the real starter read by transformers, takes minutes on two cores
+@pytest.fixture(
+    scope="module",
+    params=["llamacpp", "transformers", pytest.param("transformers-gguf", marks=pytest.mark.soak), "remote"],
+)
 def case(request: pytest.FixtureRequest, starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     if request.param == "remote":
         yield from _our_own_host(starter, tmp_path_factory.mktemp("workspace"))
