@@ -25,6 +25,8 @@ MAX_DIRECTORY = 4_000_000
 MAX_PICKLE = 16_000_000
 MAX_STEPS = 1_000_000
 
+_SAFER = "Nothing of it was run. Get the weights as safetensors, or from a source that you trust."
+
 _STORAGES = {
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
     "LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8",
@@ -71,29 +73,40 @@ def read_torch(path: Path) -> dict[str, Stored]:
     entries = _zip_entries(blob)
     root = next((name[: -len("data.pkl")] for name in entries if name.endswith("/data.pkl")), None)
     if root is None:
-        raise _refused(path, "it holds no data.pkl")
+        raise UserError("{file} is no checkpoint that can be trusted: it holds no data.pkl.", remedy=_SAFER, file=path)
     order = entries.get(root + "byteorder")
     if order is not None and blob.read(order.offset, min(order.size, 16)).strip() != b"little":
-        raise _refused(path, "its numbers are big-endian")
+        raise UserError(
+            "{file} is no checkpoint that can be trusted: its numbers are big-endian.", remedy=_SAFER, file=path
+        )
     state = _unpickle(path, blob, entries[root + "data.pkl"])
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict):
-        raise _refused(path, "it holds no dictionary of tensors")
+        raise UserError(
+            "{file} is no checkpoint that can be trusted: it holds no dictionary of tensors.", remedy=_SAFER, file=path
+        )
     found = [_locate(blob, entries, root, name, value) for name, value in state.items() if isinstance(value, _Tensor)]
     if not found:
-        raise _refused(path, "it holds no tensors")
+        raise UserError("{file} is no checkpoint that can be trusted: it holds no tensors.", remedy=_SAFER, file=path)
     found.sort(key=lambda tensor: tensor.offset)
     return {tensor.name: tensor for tensor in found}
 
 
 def _locate(blob: Blob, entries: dict[str, _Entry], root: str, name: object, tensor: _Tensor) -> Stored:
     if not isinstance(name, str):
-        raise _refused(blob.path, "a tensor has no name")
+        raise UserError(
+            "{file} is no checkpoint that can be trusted: a tensor has no name.", remedy=_SAFER, file=blob.path
+        )
     check_name(name, blob.path)
     entry = entries.get(f"{root}data/{tensor.storage.key}")
     if entry is None:
-        raise _refused(blob.path, "the bytes of “{name}” are missing", name=name)
+        raise UserError(
+            "{file} is no checkpoint that can be trusted: the bytes of “{name}” are missing.",
+            remedy=_SAFER,
+            file=blob.path,
+            name=name,
+        )
     expected, strides = 1, []
     for length in reversed(tensor.shape):
         strides.append(expected)
@@ -103,10 +116,20 @@ def _locate(blob: Blob, entries: dict[str, _Entry], root: str, name: object, ten
         for length, have, want in zip(tensor.shape, tensor.strides, reversed(strides), strict=True)
     )
     if not contiguous:
-        raise _refused(blob.path, "“{name}” is not stored row by row", name=name)
+        raise UserError(
+            "{file} is no checkpoint that can be trusted: “{name}” is not stored row by row.",
+            remedy=_SAFER,
+            file=blob.path,
+            name=name,
+        )
     item = ITEM_BYTES[tensor.storage.dtype]
     if (tensor.start + prod(tensor.shape)) * item > entry.size:
-        raise _refused(blob.path, "“{name}” reaches beyond its bytes", name=name)
+        raise UserError(
+            "{file} is no checkpoint that can be trusted: “{name}” reaches beyond its bytes.",
+            remedy=_SAFER,
+            file=blob.path,
+            name=name,
+        )
     return Stored(name, tensor.storage.dtype, tensor.shape, blob, entry.offset + tensor.start * item)
 
 
@@ -116,13 +139,21 @@ def _locate(blob: Blob, entries: dict[str, _Entry], root: str, name: object, ten
 def _zip_entries(blob: Blob) -> dict[str, _Entry]:
     count, size, start = _directory(blob)
     if size > MAX_DIRECTORY or start + size > blob.size:
-        raise _refused(blob.path, "its table of contents is too large or lies outside the file")
+        raise UserError(
+            "{file} is no checkpoint that can be trusted: its table of contents is too large or lies outside the file.",
+            remedy=_SAFER,
+            file=blob.path,
+        )
     table = blob.read(start, size)
     entries: dict[str, _Entry] = {}
     position = 0
     for _ in range(count):
         if table[position : position + 4] != b"PK\x01\x02" or position + 46 > len(table):
-            raise _refused(blob.path, "its table of contents is damaged")
+            raise UserError(
+                "{file} is no checkpoint that can be trusted: its table of contents is damaged.",
+                remedy=_SAFER,
+                file=blob.path,
+            )
         flags, method = struct.unpack_from("<HH", table, position + 8)
         packed, size, name_length, extra_length, comment_length = struct.unpack_from("<IIHHH", table, position + 20)
         local = struct.unpack_from("<I", table, position + 42)[0]
@@ -131,9 +162,19 @@ def _zip_entries(blob: Blob) -> dict[str, _Entry]:
         extra = table[name_end : name_end + extra_length]
         packed, size, local = _zip64(extra, size, packed, local)
         if method != 0 or packed != size or flags & 1:
-            raise _refused(blob.path, "“{name}” in it is compressed or encrypted", name=name[:100])
+            raise UserError(
+                "{file} is no checkpoint that can be trusted: “{name}” in it is compressed or encrypted.",
+                remedy=_SAFER,
+                file=blob.path,
+                name=name[:100],
+            )
         if name in entries or name.startswith("/") or ".." in name.split("/"):
-            raise _refused(blob.path, "it names “{name}” twice or unsafely", name=name[:100])
+            raise UserError(
+                "{file} is no checkpoint that can be trusted: it names “{name}” twice or unsafely.",
+                remedy=_SAFER,
+                file=blob.path,
+                name=name[:100],
+            )
         entries[name] = _Entry(_data_offset(blob, local), size)
         position = name_end + extra_length + comment_length
     _check_apart(blob, entries)
@@ -157,7 +198,11 @@ def _directory(blob: Blob) -> tuple[int, int, int]:
             return count, size, start
         place = struct.unpack_from("<Q", tail, end - 12)[0]
         if place + 56 > blob.size or (record := blob.read(place, 56))[:4] != b"PK\x06\x06":
-            raise _refused(blob.path, "its table of contents is damaged")
+            raise UserError(
+                "{file} is no checkpoint that can be trusted: its table of contents is damaged.",
+                remedy=_SAFER,
+                file=blob.path,
+            )
         count, size, start = struct.unpack_from("<QQQ", record, 32)
     return count, size, start
 
@@ -178,7 +223,11 @@ def _zip64(extra: bytes, size: int, packed: int, local: int) -> tuple[int, int, 
 
 def _data_offset(blob: Blob, local: int) -> int:
     if local + 30 > blob.size or (head := blob.read(local, 30))[:4] != b"PK\x03\x04":
-        raise _refused(blob.path, "its table of contents is damaged")
+        raise UserError(
+            "{file} is no checkpoint that can be trusted: its table of contents is damaged.",
+            remedy=_SAFER,
+            file=blob.path,
+        )
     name_length, extra_length = struct.unpack_from("<HH", head, 26)
     return local + 30 + name_length + extra_length
 
@@ -188,7 +237,11 @@ def _check_apart(blob: Blob, entries: dict[str, _Entry]) -> None:
     position = 0
     for entry in sorted(entries.values(), key=lambda entry: (entry.offset, entry.size)):
         if entry.offset < position or entry.offset + entry.size > blob.size:
-            raise _refused(blob.path, "its entries overlap or reach beyond its end")
+            raise UserError(
+                "{file} is no checkpoint that can be trusted: its entries overlap or reach beyond its end.",
+                remedy=_SAFER,
+                file=blob.path,
+            )
         position = entry.offset + entry.size
 
 
@@ -199,12 +252,16 @@ _MARK = object()
 
 def _unpickle(path: Path, blob: Blob, entry: _Entry) -> Any:
     if entry.size > MAX_PICKLE:
-        raise _refused(path, "its pickle is too large")
+        raise UserError(
+            "{file} is no checkpoint that can be trusted: its pickle is too large.", remedy=_SAFER, file=path
+        )
     machine = _Machine(path, blob.read(entry.offset, entry.size))
     try:
         return machine.run()
     except (struct.error, IndexError, KeyError, TypeError, ValueError) as error:
-        raise _refused(path, "its pickle is damaged") from error
+        raise UserError(
+            "{file} is no checkpoint that can be trusted: its pickle is damaged.", remedy=_SAFER, file=path
+        ) from error
 
 
 class _Machine:
@@ -225,9 +282,16 @@ class _Machine:
                 return self.stack.pop()
             step = _STEPS.get(code)
             if step is None:
-                raise _refused(self.path, "its pickle uses the instruction {code}", code=hex(code))
+                raise UserError(
+                    "{file} is no checkpoint that can be trusted: its pickle uses the instruction {code}.",
+                    remedy=_SAFER,
+                    file=self.path,
+                    code=hex(code),
+                )
             step(self)
-        raise _refused(self.path, "its pickle is too long")
+        raise UserError(
+            "{file} is no checkpoint that can be trusted: its pickle is too long.", remedy=_SAFER, file=self.path
+        )
 
     def take(self, layout: str) -> Any:
         value = struct.unpack_from(layout, self.program, self.at)[0]
@@ -269,7 +333,12 @@ class _Machine:
     def name(self, module: str, name: str) -> None:
         known = (module, name) in _CALLABLE or (module == "torch" and name in _STORAGES)
         if not known:
-            raise _refused(self.path, "its pickle asks for {name}", name=f"{module}.{name}"[:100])
+            raise UserError(
+                "{file} is no checkpoint that can be trusted: its pickle asks for {name}.",
+                remedy=_SAFER,
+                file=self.path,
+                name=f"{module}.{name}"[:100],
+            )
         self.push(_Name(module, name))
 
     def stack_name(self) -> None:
@@ -300,7 +369,12 @@ class _Machine:
         elif called.name == "_rebuild_parameter" and isinstance(arguments[0], _Tensor):
             self.push(arguments[0])
         else:
-            raise _refused(self.path, "its pickle calls {name}", name=f"{called.module}.{called.name}")
+            raise UserError(
+                "{file} is no checkpoint that can be trusted: its pickle calls {name}.",
+                remedy=_SAFER,
+                file=self.path,
+                name=f"{called.module}.{called.name}",
+            )
 
     def build(self) -> None:
         """Attributes of a state dict (`_metadata`): dropped."""
@@ -316,7 +390,12 @@ class _Machine:
             if type(key) not in (str, int):  # hashing tuples nested in tuples takes exponential time
                 raise ValueError("no key")
             if key in target:
-                raise _refused(self.path, "it names “{name}” twice", name=str(key)[:100])
+                raise UserError(
+                    "{file} is no checkpoint that can be trusted: it names “{name}” twice.",
+                    remedy=_SAFER,
+                    file=self.path,
+                    name=str(key)[:100],
+                )
             target[key] = value
 
     def append(self, items: list[Any]) -> None:
@@ -375,12 +454,3 @@ _STEPS: dict[int, Callable[[_Machine], object]] = {
     ord("e"): lambda m: m.append(m.to_mark()),
     ord("0"): lambda m: m.stack.pop(),
 }
-
-
-def _refused(path: Path, why: str, **values: object) -> UserError:
-    return UserError(
-        "{file} is no checkpoint that can be trusted: " + why + ".",
-        remedy="Nothing of it was run. Get the weights as safetensors, or from a source that you trust.",
-        file=path,
-        **values,
-    )

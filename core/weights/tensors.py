@@ -27,6 +27,7 @@ MAX_HEADER = 25_000_000
 MAX_TENSORS = 100_000
 # Legitimate headers are ASCII; one wide character would make Python hold four bytes for each of 25 MB.
 MAX_HEADER_WIDE = 1_000_000
+_AGAIN = "Download or copy it again from a source that you trust."
 _UNSAFE_NAME = re.compile(r"[\\/\x00-\x1f\x7f]|^\.|^$")
 
 
@@ -126,7 +127,12 @@ def read_safetensors(path: Path) -> dict[str, Stored]:
 def check_name(name: str, path: Path) -> None:
     """Raise UserError for a tensor name that could be mistaken for a path or a line of a log."""
     if len(name) > 1000 or ".." in name or _UNSAFE_NAME.search(name):
-        raise _broken(path, "a tensor has the unsafe name “{name}”", name=name[:100])
+        raise UserError(
+            "{file} is no sound safetensors file: a tensor has the unsafe name “{name}”.",
+            remedy=_AGAIN,
+            file=path,
+            name=name[:100],
+        )
 
 
 def make_header(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> bytes:
@@ -144,22 +150,37 @@ def make_header(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> bytes:
 
 def _header(blob: Blob) -> tuple[dict, int]:
     if blob.size < 10:
-        raise _broken(blob.path, "it is too short")
+        raise UserError("{file} is no sound safetensors file: it is too short.", remedy=_AGAIN, file=blob.path)
     length = struct.unpack("<Q", blob.read(0, 8))[0]
     if length > MAX_HEADER:
-        raise _broken(blob.path, "its header claims {length} bytes, more than 25 MB", length=length)
+        raise UserError(
+            "{file} is no sound safetensors file: its header claims {length} bytes, more than 25 MB.",
+            remedy=_AGAIN,
+            file=blob.path,
+            length=length,
+        )
     if 8 + length > blob.size:
-        raise _broken(blob.path, "its header reaches beyond the end of the file")
+        raise UserError(
+            "{file} is no sound safetensors file: its header reaches beyond the end of the file.",
+            remedy=_AGAIN,
+            file=blob.path,
+        )
     raw = blob.read(8, length)
     if not raw.startswith(b"{"):
-        raise _broken(blob.path, "its header does not start as JSON")
+        raise UserError(
+            "{file} is no sound safetensors file: its header does not start as JSON.", remedy=_AGAIN, file=blob.path
+        )
     too_many = raw.count(b"{") > MAX_TENSORS or raw.count(b"[") > 2 * MAX_TENSORS or raw.count(b",") > 8 * MAX_TENSORS
     if too_many or (len(raw) > MAX_HEADER_WIDE and not raw.isascii()):
-        raise _broken(blob.path, "its header holds too much")
+        raise UserError(
+            "{file} is no sound safetensors file: its header holds too much.", remedy=_AGAIN, file=blob.path
+        )
     try:
         header = json.loads(raw, object_pairs_hook=lambda pairs: _unique(blob.path, pairs))
     except (ValueError, RecursionError) as error:
-        raise _broken(blob.path, "its header is no JSON") from error
+        raise UserError(
+            "{file} is no sound safetensors file: its header is no JSON.", remedy=_AGAIN, file=blob.path
+        ) from error
     return header, 8 + length
 
 
@@ -168,7 +189,9 @@ def _unique(path: Path, pairs: list[tuple[str, object]]) -> dict:
     if len(made) != len(pairs):
         seen: set[str] = set()
         name = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _broken(path, "it names “{name}” twice", name=name[:100])
+        raise UserError(
+            "{file} is no sound safetensors file: it names “{name}” twice.", remedy=_AGAIN, file=path, name=name[:100]
+        )
     return made
 
 
@@ -177,14 +200,35 @@ def _tensor(blob: Blob, name: str, entry: object, data_start: int) -> Stored:
     try:
         dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]  # type: ignore[index]
     except (TypeError, KeyError, ValueError) as error:
-        raise _broken(blob.path, "the entry of “{name}” is incomplete", name=name) from error
+        raise UserError(
+            "{file} is no sound safetensors file: the entry of “{name}” is incomplete.",
+            remedy=_AGAIN,
+            file=blob.path,
+            name=name,
+        ) from error
     if dtype not in ITEM_BYTES:
-        raise _broken(blob.path, "“{name}” has the unknown type {dtype}", name=name, dtype=str(dtype)[:40])
+        raise UserError(
+            "{file} is no sound safetensors file: “{name}” has the unknown type {dtype}.",
+            remedy=_AGAIN,
+            file=blob.path,
+            name=name,
+            dtype=str(dtype)[:40],
+        )
     numbers = (*shape, begin, end)
     if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers) or len(shape) > 16:
-        raise _broken(blob.path, "the shape or place of “{name}” is no list of counts", name=name)
+        raise UserError(
+            "{file} is no sound safetensors file: the shape or place of “{name}” is no list of counts.",
+            remedy=_AGAIN,
+            file=blob.path,
+            name=name,
+        )
     if prod(shape) * ITEM_BYTES[dtype] != end - begin:
-        raise _broken(blob.path, "“{name}” has another length than its shape and type say", name=name)
+        raise UserError(
+            "{file} is no sound safetensors file: “{name}” has another length than its shape and type say.",
+            remedy=_AGAIN,
+            file=blob.path,
+            name=name,
+        )
     return Stored(name, dtype, shape, blob, data_start + begin)
 
 
@@ -192,18 +236,19 @@ def _check_tiling(blob: Blob, tensors: list[Stored], data_start: int) -> None:
     position = data_start
     for tensor in tensors:
         if tensor.offset != position:
-            raise _broken(blob.path, "“{name}” overlaps its neighbour or leaves a gap", name=tensor.name)
+            raise UserError(
+                "{file} is no sound safetensors file: “{name}” overlaps its neighbour or leaves a gap.",
+                remedy=_AGAIN,
+                file=blob.path,
+                name=tensor.name,
+            )
         position += tensor.bytes
     if position > blob.size:
         raise UserError("{file} ends too early: it is cut off.", remedy="Download or copy it again.", file=blob.path)
     if position < blob.size:
-        raise _broken(blob.path, "{count} bytes at its end belong to no tensor", count=blob.size - position)
-
-
-def _broken(path: Path, why: str, **values: object) -> UserError:
-    return UserError(
-        "{file} is no sound safetensors file: " + why + ".",
-        remedy="Download or copy it again from a source that you trust.",
-        file=path,
-        **values,
-    )
+        raise UserError(
+            "{file} is no sound safetensors file: {count} bytes at its end belong to no tensor.",
+            remedy=_AGAIN,
+            file=blob.path,
+            count=blob.size - position,
+        )

@@ -100,9 +100,19 @@ def may_be_shown() -> set[str]:
 
 def said_in(tree: ast.AST) -> Iterator[tuple[str, int]]:
     """UserErrors' problems and remedies, `t("…")`, units of progress, reasons of engines and of fits."""
+    constants = {
+        target.id: node.value.value
+        for node in ast.iter_child_nodes(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             yield from ((text, node.lineno) for text in texts_of_call(node))
+            # one remedy of many problems, named once in its module
+            named = (keyword.value for keyword in node.keywords if keyword.arg == "remedy")
+            yield from ((constants[name.id], node.lineno) for name in named if getattr(name, "id", "") in constants)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(target, ast.Name) and target.id == "why" for target in targets):
