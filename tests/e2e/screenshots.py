@@ -9,13 +9,17 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from core import paths
+from core.extract.run import RunRequest
+from core.graph.run import BuildRequest
+from core.inference import client
+from core.jobs import store
 from tests.conftest import PROJECT, SHARED_WORKSPACE
 from tests.e2e.conftest import App, start_app, stop_app
 
@@ -33,18 +37,21 @@ PAGES = {
 
 
 def prepare(workspace: Path) -> None:
-    """The starter, a run over people.csv with its graph, and an answer in the chat's history."""
+    """The starter, and a run over people.csv with its graph, made by jobs as the app makes them."""
     (workspace / "models").mkdir(parents=True)
     (workspace / "models" / "starter").symlink_to(SHARED_WORKSPACE / "models" / "starter")
-    run = workspace / "runs" / "people"
-    sample = str(PROJECT / "assets" / "samples" / "people.csv")
-    schema = ["--task", "ner", "re", "--schema", "people-and-organisations-en"]
-    for words in (
-        ["extract", "run", "--input", sample, "--text-column", "sentence", *schema, "--out", str(run)],
-        ["graph", "build", "--run", str(run), "--out", str(run / "graph")],
-    ):
-        environment = {**os.environ, "KNOWLM_STUDIO_HOME": str(workspace)}
-        subprocess.run([sys.executable, "-m", "core", *words], cwd=PROJECT, env=environment, check=True)
+    run = paths.runs() / "people"
+    extraction = RunRequest(
+        input=paths.ASSETS / "samples" / "people.csv",
+        text_column="sentence",
+        task=("ner", "re"),
+        schema_ref="people-and-organisations-en",
+        out=run,
+    )
+    for request in (extraction, BuildRequest(run=run, out=run / "graph")):
+        job = store.wait(store.submit(request).id, timeout=900)
+        if job.state != "done":
+            sys.exit(f"{job.operation}: {job.state} {job.error or ''}")
 
 
 def shoot(browser: Browser, app: App, to: Path, *, language: str, dark: bool, width: int) -> None:
@@ -87,8 +94,6 @@ def main() -> None:
             for language in LOCALES:
                 shoot(browser, app, options.to, language=language, dark=options.dark, width=options.width)
     finally:
-        from core.inference import client
-
         client.unload()
         stop_app(app)
         if options.workspace is None:
