@@ -71,12 +71,15 @@ def _shape(count: int, edges: Edges, seed: int) -> Floats:
 
 
 def _scale(shape: Floats, edges: NDArray[np.int64]) -> float:
-    """Edges about 1 long, and an area of about half a square edge a node: else a star's leaves pile up."""
+    """Edges about 1 long, and an area of about half a square edge a node: else a star's leaves pile up.
+
+    A small piece, whose nodes carry their names, gets room for them.
+    """
+    count = len(shape)
     lengths = np.linalg.norm(shape[edges[:, 0]] - shape[edges[:, 1]], axis=1)
-    spread = float(np.sqrt((shape.std(axis=0) ** 2).sum()))
-    return max(
-        1 / (float(np.median(lengths)) or 1.0), 0.45 * np.sqrt(len(shape)) / (spread or 1.0) if len(shape) > 8 else 0
-    )
+    spread = float(np.sqrt((shape.std(axis=0) ** 2).sum())) or 1.0
+    room = (0.8 if count <= SPRING_LIMIT else 0.45) * np.sqrt(count) if count > 8 else 0.0
+    return max(1 / (float(np.median(lengths)) or 1.0), room / spread)
 
 
 def _outline(shape: Floats, edges: Edges) -> Floats:

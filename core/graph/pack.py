@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Cells = NDArray[np.int64]
 
-ASPECT = 1.5
-"""The picture is wider than high, as its place on the page is."""
+ASPECT = 1.15
+"""A little wider than high, as the place on the page is, and names stand at the right of their nodes."""
 CELL = 0.8
 """Side of a grid cell, in lengths of an edge."""
 CHUNK = 1024

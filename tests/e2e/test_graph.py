@@ -21,6 +21,7 @@ from core.operation import Silent
 from core.records import Entity, Event, Extraction, Relation, Span
 from tests.e2e.conftest import App, watch
 from ui.parts.graph_sources import SAMPLE
+from ui.parts.graph_view import ZOOM
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -110,12 +111,12 @@ def test_a_node_and_an_edge_show_their_sentences(app: App, page: Page) -> None:
 
 
 def two_nodes(page: Page, *names: tuple[str, str]) -> tuple[list[tuple[float, float]], tuple[float, float]]:
-    """Where a picture of two nodes has them and their edge's middle: it fills four fifths of its frame, centred."""
+    """Where a picture of two nodes has them, and their edge's middle: ECharts fills 4/5 of the frame, times zoom."""
     graph = build(extractions(SAMPLE))
     (ax, ay), (bx, by) = (layout(graph)[name] for name in names)
     box = page.get_by_test_id("stEChartsChart").locator("canvas").first.bounding_box()
     assert box
-    scale = 0.8 * min(box["width"] / abs(bx - ax), box["height"] / abs(by - ay))
+    scale = 0.8 * ZOOM * min(box["width"] / abs(bx - ax), box["height"] / abs(by - ay))
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     half = (bx - ax) / 2 * scale, (by - ay) / 2 * scale
     return [(x - half[0], y - half[1]), (x + half[0], y + half[1])], (x, y)

@@ -173,7 +173,7 @@ def test_the_picture_holds_no_markup_and_every_click_has_a_name() -> None:
     graph = build([row, row])
     series = spec(graph, layout(graph), dark=False)["series"][0]
     assert [node["name"] for node in series["data"]] == ["<b>x</b>", "y"]
-    assert series["links"] == [{"source": 0, "target": 1, "value": "r", "label": {"show": True, "formatter": "{c}"}}]
+    assert series["links"] == [{"source": 0, "target": 1, "value": "r"}]
 
 
 def test_parallel_edges_are_bent_apart() -> None:
