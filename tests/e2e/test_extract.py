@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ import pytest
 from playwright.sync_api import expect
 
 from core import paths, settings
-from core.store import Store
+from core.records import Entity
+from core.store import Store, Writer
 from tests.core import extract_stub
 from tests.e2e.conftest import App
 from tests.e2e.extracting import MODEL_PATIENCE, only_entities, open_extract, try_ten, upload, wait_done
@@ -73,7 +75,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(server: str, app: App, page: Pag
     assert rows <= len(asked) <= rows + 16, "what was under way when it stopped is asked again, nothing else"
 
 
-def test_a_row_shows_its_sentence_and_a_span_selects_its_row(server: str, app: App, page: Page, tmp_path: Path) -> None:
+def test_a_row_shows_its_sentence(server: str, app: App, page: Page, tmp_path: Path) -> None:
     open_extract(page, app)
     upload(page, table(tmp_path, ["Ada wrote notes.", "Bob wrote more notes.", "Carl wrote nothing."]))
     try_ten(page, "Run 3 rows")
@@ -86,6 +88,26 @@ def test_a_row_shows_its_sentence_and_a_span_selects_its_row(server: str, app: A
     pick_line(page, rows, 2)
     expect(page.locator(".evidence .piece.selected").first).to_have_text("Carl", timeout=10_000)
     assert selected_lines(page) == [2]
+
+
+def test_a_span_selects_its_row(server: str, app: App, page: Page, tmp_path: Path) -> None:
+    open_extract(page, app)
+    upload(page, table(tmp_path, ["Ada met Bob and Carl.", "Dora wrote notes."]))
+    try_ten(page, "Run 2 rows")
+    wait_done(page)
+    (folder,) = paths.runs().iterdir()
+    first = next(Store(folder).results())
+    found = tuple(Entity(name, "person", first.text.index(name), first.text.index(name) + len(name))
+                  for name in ("Ada", "Bob", "Carl"))  # fmt: skip
+    with Writer(folder, Store(folder).settings()) as store:
+        store.put(0, "edited", replace(first, entities=found))
+    page.reload()
+    page.locator(".evidence .text button.label").nth(2).click(timeout=30_000)
+    expect(page.locator(".evidence .piece.selected").first).to_have_text("Carl", timeout=10_000)
+    page.wait_for_timeout(1500)
+    assert selected_lines(page) == [2]
+    page.get_by_text("Graph", exact=True).last.click()
+    page.get_by_test_id("stEChartsChart").locator("canvas").first.wait_for(timeout=20_000)
 
 
 def test_own_schema_is_made_on_the_page(server: str, app: App, page: Page, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,8 @@ from core.store import Store
 Kind = Literal["entity", "relation", "event", "failure"]
 KINDS: tuple[Kind, ...] = ("entity", "relation", "event", "failure")
 PAGE = 100
-PIECE = 2000
-"""Documents read in one look: about 0.1 s."""
+PIECE = 4000
+"""Documents read in one look: about 0.3 s."""
 
 _ORDERS = {"file": "doc, nth", "type": "type COLLATE NOCASE, doc, nth", "text": "one COLLATE NOCASE, doc, nth"}
 ORDERS = tuple(_ORDERS)
@@ -62,9 +63,11 @@ class RecordsIndex:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._seen = 0
+        self.seen = 0
+        """The sequence number of the last document taken in."""
         self.behind = True
         """Whether the store may hold finished documents that are not here yet."""
+        self._types: Counter[tuple[Kind, str]] = Counter()
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
         self._database.execute(
             "CREATE TABLE records (kind TEXT, doc INTEGER, nth INTEGER, id TEXT, type TEXT, one TEXT, two TEXT,"
@@ -75,23 +78,28 @@ class RecordsIndex:
         """Take in what finished since the last call, at most `limit` documents."""
         with self._lock:
             read = 0
-            for seq, extraction in Store(self.folder).finished(after=self._seen, limit=limit):
-                doc, read = int(extraction.provenance.get("row", seq)), read + 1
-                self._seen = seq
-                # a failed row that was asked again comes a second time
-                self._database.executemany("DELETE FROM records WHERE kind = ? AND doc = ?", [(k, doc) for k in KINDS])
-                self._database.executemany(
-                    "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _flat(doc, extraction)
-                )
+            for seq, extraction in Store(self.folder).finished(after=self.seen, limit=limit):
+                self.seen, read = seq, read + 1
+                self._take(int(extraction.provenance.get("row", seq)), extraction)
             self.behind = read >= limit
+
+    def _take(self, doc: int, extraction: Extraction) -> None:
+        for kind in KINDS:  # a failed row that was asked again comes a second time
+            gone = self._database.execute(
+                "DELETE FROM records WHERE kind = ? AND doc = ? RETURNING type", (kind, doc)
+            ).fetchall()
+            self._types.subtract((kind, type) for (type,) in gone)
+        rows = list(_flat(doc, extraction))
+        self._database.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._types.update((row[0], row[4]) for row in rows)
 
     def count(self, query: Query) -> int:
         where, values = _where(query)
         return self._ask(f"SELECT count(*) FROM records WHERE {where}", values)[0][0]  # noqa: S608 no value in it
 
     def counts(self) -> dict[Kind, int]:
-        found = dict(self._ask("SELECT kind, count(*) FROM records GROUP BY kind", []))
-        return {kind: found.get(kind, 0) for kind in KINDS}
+        with self._lock:
+            return {kind: sum(n for (of, _), n in self._types.items() if of == kind) for kind in KINDS}
 
     def page(self, query: Query, number: int) -> list[Row]:
         """The records of a page, numbered from 1."""
@@ -114,9 +122,9 @@ class RecordsIndex:
         return found[0][0] if found else None
 
     def types(self, kind: Kind) -> list[str]:
-        """The types that occur, most frequent first."""
-        rows = self._ask("SELECT type FROM records WHERE kind = ? GROUP BY type ORDER BY count(*) DESC, type", [kind])
-        return [row[0] for row in rows]
+        """The types that occur, in alphabetical order."""
+        with self._lock:
+            return sorted(type for (of, type), n in self._types.items() if of == kind and n > 0)
 
     def extraction(self, doc: int) -> Extraction | None:
         return next(Store(self.folder).results(after=doc - 1, limit=1), None)

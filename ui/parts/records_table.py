@@ -66,6 +66,7 @@ def _query(index: RecordsIndex, kind: Kind, key: str) -> Query:
                 t("Types"),
                 types,
                 key=f"{key}.types",
+                persist_state="page",
                 placeholder=t("All types"),
                 label_visibility="collapsed",
                 width=260,
@@ -163,7 +164,7 @@ def _evidence(index: RecordsIndex, query: Query, row: Row, key: str) -> None:
     if extraction is None:
         return
     record = f"{query.kind}:{row.nth}"
-    clicked = evidence(extraction, f"{key}.evidence", selected=record)
+    clicked = evidence(extraction, f"{key}.evidence", selected=record, types=index.types("entity"))
     if clicked is not None and clicked != record:
         _follow(index, query, row, clicked, key)
 

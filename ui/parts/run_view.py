@@ -15,9 +15,11 @@ from core.extract.export import export_run
 from core.extract.run import RunRequest
 from core.jobs import store
 from core.jobs.store import Job
+from core.store import Store
 from ui.i18n import t
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import show_progress, state_badge, took, when
+from ui.parts.live_graph import live_graph
 from ui.parts.pickers import model_titles
 from ui.parts.records_index import Kind, RecordsIndex
 from ui.parts.records_table import failures_table, records_index, records_table
@@ -44,7 +46,7 @@ def _head(run: Run) -> None:
     asked = run.request
     column = asked.get("text_column")
     source = f"{run.input_name} › {column}" if column else run.input_name
-    tasks = ", ".join(task_name(task) for task in run.tasks)
+    tasks = " + ".join(task_name(task) for task in run.tasks)
     told = [source, schema_title(str(asked.get("schema_ref", ""))), tasks, model_title(str(asked.get("model") or ""))]
     st.markdown(" · ".join(plain(part) for part in told if part))
 
@@ -187,12 +189,14 @@ def _records(run: Run, index: RecordsIndex) -> None:
     }
     asked = {"ner": "entity", "re": "relation", "ee": "event"}
     kinds: list[Kind] = [kind for kind in names if kind == "failure" or kind in {asked[task] for task in run.tasks}]
+    views: dict[str, str] = {kind: names[kind] for kind in kinds[:-1]}
+    views |= {"graph": t("Graph"), "failure": names["failure"]}
     with st.container(horizontal=True, vertical_alignment="center"):
         chosen = st.segmented_control(
             t("Records"),
-            kinds,
+            list(views),
             default=kinds[0],
-            format_func=lambda kind: names[kind],
+            format_func=lambda view: views[view],
             key=f"run.kind.{run.folder.name}",
             label_visibility="collapsed",
             required=True,
@@ -201,8 +205,10 @@ def _records(run: Run, index: RecordsIndex) -> None:
     if chosen == "failure":
         failures_table(index)
         _ask_again(run, counts["failure"])
-    elif chosen is not None:
-        records_table(index, chosen)
+    elif chosen == "graph":
+        live_graph(index, Store(run.folder).counts().rows, over=run.job.over)
+    else:
+        records_table(index, next(kind for kind in kinds if kind == chosen))
 
 
 def _ask_again(run: Run, failed: int) -> None:

@@ -57,13 +57,13 @@ def _title(known: list[Run], shown: Run | None) -> None:
 
 def _chooser(known: list[Run], shown: Run | None) -> None:
     """Earlier runs, newest first. The address tells which is shown, so a reload and a second tab show the same."""
-    labels = distinct({"": t("New extraction"), **{str(run.folder): _label(run) for run in known}})
-    current = str(shown.folder) if shown else ""
+    labels = distinct({"": t("New extraction"), **{name_of(run.folder): _label(run) for run in known}})
+    current = name_of(shown.folder) if shown else ""
     st.session_state["extract.chosen"] = current
     st.selectbox(
         t("Runs"),
         list(labels),
-        format_func=lambda folder: labels.get(folder, folder),
+        format_func=lambda name: labels.get(name, name),
         key="extract.chosen",
         on_change=lambda: _show(st.session_state["extract.chosen"]),
         label_visibility="collapsed",
@@ -75,10 +75,14 @@ def _label(run: Run) -> str:
     return f"{run.input_name} · {when(run.job.created)} · {state_name(run.job.state)}"
 
 
-def _show(folder: str) -> None:
-    if folder:
-        inside = Path(folder).parent == paths.runs()
-        st.query_params[RUN] = Path(folder).name if inside else folder
+def name_of(folder: Path) -> str:
+    """Its name among the workspace's runs; its path where it lies elsewhere."""
+    return folder.name if folder.parent == paths.runs() else str(folder)
+
+
+def _show(name: str) -> None:
+    if name:
+        st.query_params[RUN] = name
     else:
         st.query_params.pop(RUN, None)
 
@@ -134,7 +138,7 @@ def _run(
     if _kind() == "file":
         started = start_buttons(source, schema, model, anyway=anyway)
         if started is not None:
-            _show(str(started))
+            _show(name_of(started))
             st.rerun()
     else:
         one_text.start_button(text, schema, model, anyway=anyway)
