@@ -13,7 +13,7 @@ from ui.i18n import t
 from ui.parts import model_choice, runs, schema_choice, source_file
 from ui.parts.errors import errors_shown
 from ui.parts.model_choice import ModelChoice
-from ui.parts.preflight import preflight
+from ui.parts.preflight import duration, preflight
 from ui.parts.runs import Run
 from ui.parts.schema_choice import SchemaChoice
 from ui.parts.source_file import Source
@@ -42,6 +42,7 @@ def start_buttons(
     request = request_for(source, schema, model, anyway=anyway)
     buttons = st.container(horizontal=True, vertical_alignment="center")
     fits = preflight(request)
+    time_text(source.rows, model.model.ref, schema.tasks)
     with buttons:
         tried = st.button(
             try_label(source.rows, anyway),
@@ -62,6 +63,16 @@ def start_buttons(
     with errors_shown():
         return start(request, schema, limit=TRY if tried and source.rows > TRY else None)
     return None
+
+
+def time_text(rows: int, model: str, tasks: tuple[str, ...]) -> None:
+    """How long the rows will take, where an earlier run tells."""
+    rate = runs.measured_rate(model, tasks)
+    if rate:
+        told = {"n": f"{rows:,}", "time": duration(rows / rate)}
+        st.caption(
+            f":material/schedule: {t('{n} rows: about {time}, as fast as your last run with this model', **told)}"
+        )
 
 
 def try_label(rows: int | None, anyway: bool) -> str:

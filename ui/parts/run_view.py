@@ -21,6 +21,7 @@ from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import show_progress, state_badge, took, when
 from ui.parts.live_graph import live_graph
 from ui.parts.pickers import model_titles
+from ui.parts.preflight import duration
 from ui.parts.records_index import Kind, RecordsIndex
 from ui.parts.records_table import failures_table, records_index, records_table
 from ui.parts.runs import Run
@@ -138,7 +139,9 @@ def _continue(job: Job) -> None:
 
 def _run_all(run: Run, rest: int) -> None:
     label = t("Run all, {n} rows more", n=f"{rest:,}")
-    if st.button(label, type="primary", icon=":material/play_arrow:", key=f"run.all.{run.job.id}"):
+    rate = (run.job.result or {}).get("rows_per_second")
+    told = t("{n} rows: about {time}", n=f"{rest:,}", time=duration(rest / rate)) if rate else None
+    if st.button(label, type="primary", icon=":material/play_arrow:", key=f"run.all.{run.job.id}", help=told):
         _submit(run, limit=None)
 
 
