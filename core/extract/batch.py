@@ -1,8 +1,9 @@
 """A batch: many documents through one model, each finished exactly once, whatever stops it.
 
 Threads ask (as many as the model answers at once), this thread alone reads the input and writes the
-store. Schema-major: all documents for one part of the schema, then the next part, so that calls in a
-row share their prompt's start. A document is committed when it has all its parts.
+store. Schema-major within a window of documents: all of them for one part of the schema, then for the
+next, so that calls in a row share their prompt's start. A document is committed when it has all its
+parts, so records appear a window at a time.
 
 A host that dies is started again. The calls it had in hand are then tried one at a time, so the one
 that kills it twice is known and becomes a failed row; the others aren't blamed.
@@ -32,6 +33,7 @@ from core.operation import Progress
 from core.records import Document, Extraction
 from core.store import Writer
 
+WINDOW = 100  # rows; more would hold back the first records, fewer would change the shared prompt too often
 HOPELESS = 20  # failures one after the other, none between them answered: it isn't the rows
 
 
@@ -86,7 +88,7 @@ class Batch:
         facts: Mapping[str, Any] | None = None,
         connect: Callable[[str], Asked] = inference.connect,
     ) -> None:
-        """`documents` is called for each pass over the input; `facts` goes into every provenance."""
+        """`documents` is called to count the rows and to read them; `facts` goes into every provenance."""
         self._model, self._options, self._documents, self._out = model, options, documents, out
         self._parts = calls.parts(schema, tasks, options)
         self._told = calls.told(model, schema, tasks, grammar=options.grammar) | dict(facts or {})
@@ -120,8 +122,9 @@ class Batch:
                 self._store.forget_failures()
             self._before = self._store.counts()
             try:
-                for part in self._parts:
-                    self._pass(part, islice(self._documents(), limit))
+                for window in self._windows(islice(self._documents(), limit)):
+                    for part in self._parts:
+                        self._pass(part, window)
                 self._flush_failing()  # with the last rows: it may be their own fault
                 self._store.forget_parts()
             finally:
@@ -130,7 +133,14 @@ class Batch:
             self._show(force=True)
             return Outcome(self._asked, self._reused, self._failed, time.monotonic() - began, self._tokens)
 
-    # One pass over the documents
+    def _windows(self, documents: Iterator[Document]) -> Iterator[Iterable[Document]]:
+        if len(self._parts) == 1:  # nothing to alternate: no waiting for a window's last answer
+            yield documents
+            return
+        while window := list(islice(documents, WINDOW)):
+            yield window
+
+    # One pass over a window's documents
 
     def _pass(self, part: Part, documents: Iterable[Document]) -> None:
         units = self._units_of(part, documents)

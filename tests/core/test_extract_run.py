@@ -20,7 +20,7 @@ from typing import ClassVar
 import pytest
 
 from core.errors import UserError
-from core.extract import schema
+from core.extract import batch, schema
 from core.extract.batch import Batch, Outcome
 from core.extract.calls import Options
 from core.extract.export import export_run
@@ -173,6 +173,19 @@ def test_several_tasks_and_parts_make_one_row_a_document(tmp_path: Path, stub: s
     assert set(asked[:6]) == set(sentences(6)), "schema-major: all rows for one part, then the next"
     assert do(wanted).asked == 0
     assert len(extract_stub.asked(log)) == len(asked)
+
+
+def test_with_several_tasks_the_first_rows_are_done_long_before_the_last_are_begun(
+    tmp_path: Path, stub: str, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "WINDOW", 10)
+    texts = sentences(30)
+    wanted = request(tmp_path, texts, stub, task=("ner", "re"))
+    do(wanted)
+    heard = extract_stub.asked(log)
+    assert len(heard) == 60
+    assert sorted(heard[:20]) == sorted(2 * texts[:10])
+    assert Store(wanted.out).counts().rows == 30
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path, stub: str) -> None:
