@@ -13,7 +13,7 @@ from core.errors import UserError
 TABLES = Path(__file__).parent / "zh"
 
 
-def t(text: str, **values: object) -> str:
+def t(text: str, /, **values: object) -> str:
     """The text in the person's language, its `{named}` fields filled."""
     template = chinese().get(text, text) if language() == "zh" else text
     return template.format(**values) if values else template

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import streamlit as st
 from core import models, paths, settings
 from core.errors import UserError
 from ui.i18n import t
+from ui.parts.labels import distinct
 
 NAMES_KEPT = 80
 
 
 def model_picker(label: str, key: str, *, value: str = "", help: str | None = None) -> str | None:
     """A model reference: an installed one, one added in Models or Settings, or one typed in."""
-    titles = model_titles()
+    titles = distinct(model_titles())
     value = value or settings.read().default_model
     options = list(titles) if value in titles or not value else [value, *titles]
     return st.selectbox(
@@ -84,10 +86,9 @@ def keep_upload(dropped: Any) -> Path:
     name = Path(dropped.name.replace("\\", "/")).name.lstrip(".")[-NAMES_KEPT:] or "file"
     place = paths.uploads() / f"{digest.hexdigest()[:16]}-{name}"
     if not place.exists():
-        temporary = place.with_suffix(place.suffix + ".tmp")
         dropped.seek(0)
-        with temporary.open("wb") as out:
+        with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".tmp", delete=False) as out:  # readable by us alone
             while block := dropped.read(1 << 20):
                 out.write(block)
-        temporary.replace(place)
+        Path(out.name).replace(place)
     return place
