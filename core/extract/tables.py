@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -34,6 +35,18 @@ FORMATS: dict[str, Format] = {
 TEXT = "text"  # the column of formats that have no names
 _CELL_LIMIT = 8 << 20  # characters; a quote that is never closed would otherwise swallow the rest of the file
 _BLOCK = 1 << 16
+# what openpyxl lets through of a workbook's parts: SyntaxError is the XML parser's
+_BROKEN_WORKBOOK = (
+    zipfile.BadZipFile,
+    zlib.error,
+    SyntaxError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    OSError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,17 +311,19 @@ def _txt_rows(layout: Layout) -> Iterator[Row]:
 
 
 def _sheet(path: Path, sheet: str | None):
-    """(open workbook, its sheet)."""
+    """(open workbook, its sheet). Sheets that hold nothing but a chart have no rows and are passed over."""
     import openpyxl
-    from openpyxl.utils.exceptions import InvalidFileException
 
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        names = book.sheetnames
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, ValueError) as error:
+        names = [page.title for page in book.worksheets]
+    except _BROKEN_WORKBOOK as error:
         raise UserError(
             "{path} is not an Excel workbook.", remedy="Save it again as .xlsx, or as CSV.", path=path
         ) from error
+    if not names:
+        book.close()
+        raise UserError("{path} has no sheet with rows.", remedy="Choose a workbook with a table in it.", path=path)
     if sheet and sheet not in names:
         book.close()
         raise UserError(
@@ -318,20 +333,30 @@ def _sheet(path: Path, sheet: str | None):
 
 
 def _sheet_records(path: Path, sheet: str | None) -> Iterator[tuple[int, list[str]]]:
+    """Raises UserError where the sheet's own file breaks off: what stands behind that can't be found."""
     book, page = _sheet(path, sheet)
+    line = 0
     try:
         page.reset_dimensions()  # what other programs wrote there is often wrong
         for line, record in enumerate(page.iter_rows(values_only=True), start=1):
             cells = ["" if value is None else str(value) for value in record]
             if any(cell.strip() for cell in cells):
                 yield line, cells
+    except _BROKEN_WORKBOOK as error:
+        raise UserError(
+            "{path} is damaged: its sheet “{sheet}” breaks off after line {line}.",
+            remedy="Save it again as .xlsx, or as CSV.",
+            path=path,
+            sheet=page.title,
+            line=line,
+        ) from error
     finally:
         book.close()
 
 
 def _xlsx_layout(path: Path, sheet: str | None, named: tuple[str, ...]) -> Layout:
     book, page = _sheet(path, sheet)
-    sheets, title = tuple(book.sheetnames), page.title
+    sheets, title = tuple(one.title for one in book.worksheets), page.title
     book.close()
     first = next(_sheet_records(path, title), None)
     if first is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,44 @@ def test_an_empty_file_and_one_of_another_kind_are_refused(tmp_path: Path) -> No
         inspect(tmp_path / "missing.csv")
     with pytest.raises(UserError, match="not an Excel workbook"):
         inspect(written(tmp_path / "in.xlsx", "not one"))
+
+
+def workbook(path: Path, *, chart_first: bool = False) -> Path:
+    import openpyxl
+    from openpyxl.chart import BarChart
+
+    book = openpyxl.Workbook()
+    for number in range(200):
+        book.active.append(["text"] if not number else [f"Some words stand in row {number}."])
+    if chart_first:
+        book.create_chartsheet(index=0).add_chart(BarChart())
+    book.save(path)
+    return path
+
+
+def rewritten(path: Path, member: str, keep: float) -> Path:
+    """The workbook with one of its parts cut short."""
+    with zipfile.ZipFile(path) as old:
+        parts = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w") as new:
+        for name, content in parts.items():
+            new.writestr(name, content[: int(len(content) * keep)] if name.endswith(member) else content)
+    return path
+
+
+def test_a_damaged_workbook_is_told_not_a_traceback(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="breaks off after line 100"):
+        list(documents(rewritten(workbook(tmp_path / "cut.xlsx"), "sheet1.xml", 0.5)))
+    with pytest.raises(UserError, match="breaks off after line 0"):
+        inspect(rewritten(workbook(tmp_path / "short.xlsx"), "sheet1.xml", 0.01))
+    with pytest.raises(UserError, match="not an Excel workbook"):
+        inspect(rewritten(workbook(tmp_path / "style.xlsx"), "styles.xml", 0.5))
+
+
+def test_a_sheet_that_is_a_chart_is_passed_over(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "chart.xlsx", chart_first=True)
+    assert inspect(path).sheets == ("Sheet",)
+    assert len(list(documents(path))) == 199
 
 
 def test_ragged_rows_are_errors_and_the_others_go_on(tmp_path: Path) -> None:
