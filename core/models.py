@@ -73,24 +73,31 @@ class Model:
 
 
 def installed() -> list[Model]:
-    """The models of the workspace, by name; folders without weights are passed over."""
-    return [model for folder in sorted(paths.models().iterdir()) if folder.is_dir() for model in _in_folder(folder)]
+    """The models of the workspace, by name; folders without weights are passed over.
+
+    One whose card can't be read is listed as if it had none: it must not hide the others. `resolve` refuses it.
+    """
+    found: list[Model] = []
+    for folder in sorted(paths.models().iterdir()):
+        if folder.is_dir():
+            found += _in_folder(folder, _card_or_none(folder))
+    return found
 
 
 def resolve(ref: str) -> Model:
     """The model that a reference names. Reads magic bytes and small JSON only. Raises UserError."""
-    if urlsplit(ref).scheme in ("http", "https"):
-        url, model_id = urldefrag(ref)
-        return Model(ref, "remote", Card(title=model_id or url), url=url.rstrip("/"), model_id=model_id)
+    if ref.lower().startswith(("http://", "https://")):
+        return _remote(ref)
     for model in installed():
         if model.ref == ref:
+            read_card(paths.models() / ref.split("/")[0])
             return model
     path = Path(ref).expanduser()
     if path.is_file():
         check_gguf(path)
         return Model(str(path.resolve()), "gguf", read_card(path.parent), path.resolve())
     if path.is_dir():
-        found = _in_folder(path.resolve(), ref=str(path.resolve()))
+        found = _in_folder(path.resolve(), read_card(path.resolve()), ref=str(path.resolve()))
         if found:
             return found[0]
         raise UserError(
@@ -142,10 +149,39 @@ def write_card(folder: Path, card: Card) -> None:
     temporary.replace(folder / CARD)
 
 
-def _in_folder(folder: Path, ref: str | None = None) -> list[Model]:
+def _remote(ref: str) -> Model:
+    """An address goes into records, jobs and logs, so one that carries a password is refused."""
+    url, model_id = urldefrag(ref)
+    try:
+        parts = urlsplit(url)
+        wrong = not parts.hostname or parts.port == 0
+    except ValueError:  # brackets that don't match, a port that is none
+        wrong = True
+    if wrong:
+        raise UserError(
+            "“{ref}” is not an address.",
+            remedy="Write it as http://HOST:PORT/v1, with # and the model's name.",
+            ref=ref,
+        )
+    if parts.username is not None or parts.password is not None:
+        raise UserError(
+            "The address of {host} holds a user name or password, which would be written into every record.",
+            remedy="Leave it out; name the environment variable that holds the key in Settings, or set KNOWLM_API_KEY.",
+            host=parts.hostname,
+        )
+    return Model(ref, "remote", Card(title=model_id or url), url=url.rstrip("/"), model_id=model_id)
+
+
+def _card_or_none(folder: Path) -> Card:
+    try:
+        return read_card(folder)
+    except UserError:
+        return Card()
+
+
+def _in_folder(folder: Path, card: Card, ref: str | None = None) -> list[Model]:
     """A folder's models: its GGUF first (it runs on any machine), then its Hugging Face weights, as `NAME/hf`."""
     ref = ref or folder.name
-    card = read_card(folder)
     found = [Model(ref, "gguf", card, file) for file in sorted(folder.glob("*.gguf"))[:1]]
     for place, place_ref in ((folder, ref), (folder / "hf", f"{ref}/hf")):
         if (place / "config.json").is_file() and _weight_files(place):

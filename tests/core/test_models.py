@@ -75,3 +75,25 @@ def test_a_broken_card_names_its_file(workspace):
     (folder / models.CARD).write_text(json.dumps({"languages": 5}))
     with pytest.raises(UserError, match=r"studio\.json"):
         models.read_card(folder)
+
+
+def test_a_broken_card_hides_no_other_model(workspace):
+    make_gguf(workspace / "models" / "good")
+    spoiled = make_gguf(workspace / "models" / "spoiled").parent
+    (spoiled / models.CARD).write_text("{")
+    assert [model.ref for model in models.installed()] == ["good", "spoiled"]
+    assert models.resolve("good").ref == "good"
+    with pytest.raises(UserError, match=r"studio\.json"):
+        models.resolve("spoiled")
+
+
+@pytest.mark.parametrize("address", ["http://[x", "http://", "http://127.0.0.1:99999999/v1", "https://:80/v1"])
+def test_an_address_that_is_none_is_refused(workspace, address):
+    with pytest.raises(UserError, match="is not an address"):
+        models.resolve(address)
+
+
+def test_an_address_with_a_password_is_refused_without_repeating_it(workspace):
+    with pytest.raises(UserError, match="user name or password") as refused:
+        models.resolve("https://me:hunter2@example.org/v1#m")
+    assert "hunter2" not in str(refused.value)
