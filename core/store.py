@@ -82,6 +82,10 @@ class Store:
     def counts(self) -> Counts:
         return Counts(*next(self._ask(_COUNTS)))
 
+    def last(self) -> int:
+        """The sequence number of the row that was written last; 0 before the first. No number comes twice."""
+        return next(self._ask("SELECT coalesce(max(seq), 0) FROM results"))[0]
+
     def settings(self) -> dict[str, Any]:
         """What the batch was made under."""
         return json.loads(next(self._ask("SELECT value FROM meta WHERE name = 'settings'"), ("{}",))[0])

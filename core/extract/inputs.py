@@ -137,10 +137,9 @@ def _documents(layout: Layout, column: str, id_column: str | None) -> Iterator[D
 
 
 def _distinct(name: str, number: int, seen: set[bytes]) -> str:
-    """The id, or `id#row` where an earlier row has the same. Eight bytes a row are kept."""
-    mark = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    if mark in seen:
-        return f"{name}#{number + 1}"
+    """The id, or `id#row` where an earlier row has the same (once more, if that is taken too). Eight bytes a row."""
+    while (mark := hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()) in seen:
+        name = f"{name}#{number + 1}"
     seen.add(mark)
     return name
 

@@ -15,8 +15,12 @@ STORE = "store.sqlite"
 
 
 def records_file(run: Path) -> Path:
-    """`records.jsonl` of a run, or the store it is still being written to. Raises UserError where neither is."""
-    for name in (RECORDS, STORE):
+    """A run's store, else its `records.jsonl`. Raises UserError where neither is.
+
+    The store first: records.jsonl is what the last call that came to its end wrote, so it is old while a
+    run goes on, and after one that was stopped.
+    """
+    for name in (STORE, RECORDS):
         if (run / name).is_file():
             return run / name
     raise UserError(
@@ -43,8 +47,9 @@ def fingerprint(run: Path) -> dict[str, int | str]:
     if file.name == STORE:
         from core.store import Store
 
-        counts = Store(run).counts()
-        return {"file": STORE, "rows": counts.rows, "records": counts.records}
+        store = Store(run)
+        counts = store.counts()
+        return {"file": STORE, "rows": counts.rows, "records": counts.records, "last": store.last()}
     with file.open("rb") as content:
         size = content.seek(0, 2)
         content.seek(max(0, size - 65536))

@@ -146,3 +146,27 @@ def test_a_run_that_is_still_going_on_is_read_from_its_store(tmp_path: Path) -> 
         made = run(BuildRequest(run=tmp_path, out=tmp_path / "graph"), Silent())
     assert made.rows == 1
     assert made.nodes == 6
+
+
+def test_rows_of_a_stopped_second_call_are_not_hidden_by_the_first_ones_files(tmp_path: Path) -> None:
+    from core.extract.export import export_run
+    from core.store import Writer
+
+    with Writer(tmp_path, {}) as writer:
+        writer.put(0, "a", Extraction("a", "Li", (Entity("Li", "person", 0, 2),)))
+    export_run(tmp_path)
+    before = source.fingerprint(tmp_path)
+    with Writer(tmp_path, {}) as writer:  # killed before it came to write its files
+        writer.put(1, "b", Extraction("b", "Bo", (Entity("Bo", "person", 0, 2),)))
+    assert source.fingerprint(tmp_path) != before
+    assert run(BuildRequest(run=tmp_path, out=tmp_path / "graph"), Silent()).rows == 2
+
+
+def test_a_row_asked_again_makes_the_graph_outdated(tmp_path: Path) -> None:
+    from core.store import Writer
+
+    with Writer(tmp_path, {}) as writer:
+        writer.put(0, "a", Extraction("a", "Li", (Entity("Li", "person", 0, 2),)))
+        before = source.fingerprint(tmp_path)
+        writer.put(0, "a", Extraction("a", "Li", (Entity("L", "person", 0, 1),)))
+        assert source.fingerprint(tmp_path) != before

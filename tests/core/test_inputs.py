@@ -258,3 +258,8 @@ def test_the_samples_are_read() -> None:
         info = inspect(samples / name)
         assert info.text_column == column
         assert language_of(made.text for made in documents(samples / name, column)) == language
+
+
+def test_ids_are_distinct_whatever_the_column_holds(tmp_path: Path) -> None:
+    path = written(tmp_path / "in.csv", "id,text\na,one two three\na,four five six\na#2,seven eight\na#2,nine ten\n")
+    assert [one.id for one in documents(path, "text", "id")] == ["a", "a#2", "a#2#3", "a#2#4"]
