@@ -199,8 +199,11 @@ class Batch:
             self._copy(document, key, same)
             return None
         if key in self._under_way:
-            self._under_way[key].doubles.append(document)
-            self._units -= 1  # counted when the other one is done
+            other = self._under_way[key]
+            # a failing one waits for another's answer, and comes by again with the next part
+            if all(document.row != known.row for known in (other.document, *other.doubles)):
+                other.doubles.append(document)
+                self._units -= 1  # counted when the other one is done
             return None
         have = self._store.parts(key) if len(self._parts) > 1 else {}
         if part.number in have and not last:
@@ -270,7 +273,8 @@ class Batch:
 
     def _settle(self, unit: _Unit) -> None:
         """Commit what the unit came to, and the documents with the same text."""
-        self._under_way.pop(unit.key, None)
+        if self._under_way.get(unit.key) is unit:
+            del self._under_way[unit.key]
         everything = calls.joined(result for results in unit.results.values() for result in results)
         document = unit.document
         if unit.error is not None:

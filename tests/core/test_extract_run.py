@@ -133,6 +133,25 @@ def test_failed_rows_are_kept_as_such_and_asked_again_only_on_demand(tmp_path: P
     assert len(extract_stub.asked(log)) == before + 2
 
 
+class Counted(Silent):
+    """Keeps the last progress and metrics."""
+
+    def step(self, done: float, total: float | None = None, unit: str = "") -> None:
+        self.at = (done, total)
+
+    def metric(self, **values: float) -> None:
+        self.values = values
+
+
+def test_a_failing_row_is_counted_once_also_when_it_is_the_last_of_several_tasks(tmp_path: Path, stub: str) -> None:
+    texts = [*sentences(4), "Here BROKEN ends it all.", "Here BROKEN ends it all."]
+    seen = Counted()
+    result = run(request(tmp_path, texts, stub, task=("ner", "re")), seen)
+    assert (result.rows, result.failed) == (6, 2)
+    assert seen.values["failures"] == 2
+    assert seen.at == (6, 6)
+
+
 def test_bad_rows_become_error_rows_and_the_batch_goes_on(tmp_path: Path, stub: str) -> None:
     source = tmp_path / "in.jsonl"
     lines = [
