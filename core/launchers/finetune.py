@@ -1,0 +1,138 @@
+"""`python -m core train finetune`: LoRA, QLoRA and full fine-tuning, started, followed and stopped as one job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from core.launchers.request import Learning, Machines
+from core.operation import Request, Result
+
+DataFormat = Literal["auto", "alpaca", "sharegpt", "messages", "iepile", "instructie", "records", "prompts"]
+Method = Literal["lora", "qlora", "full"]
+PromptForm = Literal["auto", "raw", "chat", "alpaca"]
+TARGETS = (
+    "instruction",
+    "input",
+    "output",
+    "system",
+    "history",
+    "conversations",
+    "messages",
+    "text",
+    "prompt",
+    "answer",
+)
+"""What a row's fields may be called here; `fields` says which column is which."""
+
+
+class Samples(Request):
+    """What is learnt, and by which part of the model."""
+
+    base: str = Field(
+        description="Model to train: a name, or a folder in Hugging Face layout", json_schema_extra={"picker": "model"}
+    )
+    data: tuple[Path, ...] = Field(
+        min_length=1,
+        description="Files with training rows, or folders of such files",
+        json_schema_extra={"picker": "file"},
+    )
+    validation: tuple[Path, ...] = Field(
+        default=(),
+        description="Files with validation rows; a share of the data is kept for it if none is given",
+        json_schema_extra={"picker": "file"},
+    )
+    validation_share: float = Field(
+        default=0.05, ge=0, lt=1, description="Share of the data kept for validation where no file is given"
+    )
+    method: Method = Field(
+        default="lora",
+        description="lora trains a small adapter, qlora the same on a 4-bit base (NVIDIA), full all weights",
+    )
+    format: DataFormat = Field(
+        default="auto",
+        description="Shape of the rows; auto tells it from each file's first rows",
+        json_schema_extra={"advanced": True},
+    )
+    fields: tuple[str, ...] = Field(
+        default=(),
+        description="Columns under other names, as “instruction=question”",
+        json_schema_extra={"advanced": True},
+    )
+    schema_file: Path | None = Field(
+        default=None,
+        description="Schema (.json) of rows that hold records, such as exported reviews; their own types if not given",
+        json_schema_extra={"picker": "file", "advanced": True},
+    )
+    prompt_form: PromptForm = Field(
+        default="auto",
+        description="How a prompt is put to the model; auto takes the form in which it is asked later",
+        json_schema_extra={"advanced": True},
+    )
+    train_on_prompt: bool = Field(
+        default=False, description="Learn the prompts too, not the answers only", json_schema_extra={"advanced": True}
+    )
+    rank: int = Field(
+        default=16, ge=1, le=1024, description="Rank of the adapter: its size", json_schema_extra={"advanced": True}
+    )
+    alpha: float = Field(
+        default=32.0,
+        gt=0,
+        le=4096,
+        description="Weight of the adapter, over its rank",
+        json_schema_extra={"advanced": True},
+    )
+    dropout: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="Share of the adapter's inputs left out by chance",
+        json_schema_extra={"advanced": True},
+    )
+    target_modules: tuple[str, ...] = Field(
+        default=(),
+        description="Layers that get an adapter, by the end of their names; all linear ones if none is given",
+        json_schema_extra={"advanced": True},
+    )
+    packing: bool = Field(
+        default=True,
+        description="Put several samples into one pass, without padding and without seeing each other",
+        json_schema_extra={"advanced": True},
+    )
+    share_prefix: bool = Field(
+        default=True,
+        description="Compute a beginning that packed samples have in common only once",
+        json_schema_extra={"advanced": True},
+    )
+
+
+class FinetuneRequest(Machines, Learning, Samples):  # the form's order: pydantic takes the last first
+    """Train a model on your own examples: an adapter (LoRA, QLoRA) or all its weights."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> FinetuneRequest:
+        for pair in self.fields:
+            name, _, column = pair.partition("=")
+            if name not in TARGETS or not column:
+                raise ValueError(f"“{pair}” is not NAME=COLUMN; the names are {', '.join(TARGETS)}")
+        if self.offload and not self.zero:
+            raise ValueError("offload needs zero 2 or 3")
+        if self.zero == 3 and self.method == "qlora":
+            raise ValueError("QLoRA's 4-bit weights can't be shared by ZeRO-3; choose zero 2, or lora")
+        if self.launcher == "python" and self.processes > 1:
+            raise ValueError("launcher python starts one process; choose torchrun, accelerate or deepspeed")
+        return self
+
+
+class FinetuneResult(Result):
+    """`loss` and `eval_loss` are the last measured; None where none was."""
+
+    out: Path
+    steps: int
+    loss: float | None
+    eval_loss: float | None
+    tokens: int
+    seconds: float
+    tokens_per_second: float
