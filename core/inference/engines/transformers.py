@@ -22,6 +22,7 @@ from core.inference.engine import (
     PromptTooLong,
     refuse_impossible,
 )
+from core.inference.prompting import chat_ids, prompt_ids
 from core.inference.pump import Put, Stopped, pump
 from core.inference.text import Characters, StopAt
 from core.models import Model
@@ -30,8 +31,6 @@ from core.operation import Needs
 OVERHEAD = 1.2
 GGUF_GROWTH = 3
 """The weights stay quantized, but are held twice while they are read."""
-NO_TEMPLATE = "### Instruction:\n{text}\n\n### Response:\n"
-"""For models of the LLaMA age, which came without a chat template."""
 
 
 class _Stopped(Exception):
@@ -129,7 +128,10 @@ class Engine:
 
     def _prompt(self, request: Generation) -> list[int]:
         try:
-            ids = self._template(request) if request.messages else self._tokenizer(request.prompt)["input_ids"]
+            if request.messages:
+                ids = chat_ids(self._tokenizer, list(request.messages))
+            else:
+                ids = prompt_ids(self._tokenizer, request.prompt or "")
         except UserError:
             raise
         except Exception as error:  # templates are programs: they raise what they like
@@ -145,20 +147,7 @@ class Engine:
                 tokens=len(ids),
                 context=self._context,
             )
-        return list(ids)
-
-    def _template(self, request: Generation) -> list[int]:
-        if self._tokenizer.chat_template is None:
-            text = "\n\n".join(message["content"] for message in request.messages)
-            return self._tokenizer(NO_TEMPLATE.format(text=text))["input_ids"]
-        going_on = request.messages[-1]["role"] == "assistant"
-        text = self._tokenizer.apply_chat_template(
-            list(request.messages),
-            tokenize=False,
-            add_generation_prompt=not going_on,
-            continue_final_message=going_on,
-        )
-        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
 
     def _grammar(self, request: Generation) -> Any:
         """A logits processor that allows only what the grammar does, or None."""

@@ -1,0 +1,101 @@
+"""What of a base model is trained: all of it, or adapters on its linear layers; and how it is read for that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from core.errors import UserError
+
+
+def load(base: Path, *, method: str, precision: str, checkpointing: bool, device: str) -> Any:
+    """The base model, ready for `attach`.
+
+    Weights that are trained stand in fp32 (under bf16 autocast): in bf16 small steps would be lost. Those that
+    only adapters are trained beside stand in bf16.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    frozen = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
+    dtype = torch.float32 if method == "full" else frozen
+    rest: dict[str, Any] = {}
+    if method == "qlora":
+        rest["quantization_config"] = _four_bits(frozen)
+        rest["device_map"] = {"": device}
+    model = AutoModelForCausalLM.from_pretrained(
+        base, dtype=dtype, local_files_only=True, trust_remote_code=False, attn_implementation="sdpa", **rest
+    )
+    model.config.use_cache = False
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        if method != "full":
+            model.enable_input_require_grads()
+    return model
+
+
+def _four_bits(compute: Any) -> Any:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(
+            "QLoRA keeps the base in 4 bits, which needs an NVIDIA card; there is none here.",
+            remedy="Choose the method “lora”, or train on a machine with such a card.",
+        )
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
+    )
+
+
+def targets(model: Any) -> list[str]:
+    """The ends of the names of all linear layers but the head: what gets adapters if nothing else is said."""
+    import torch
+
+    head = model.get_output_embeddings()
+    kinds: tuple[type, ...] = (torch.nn.Linear,)
+    try:
+        from transformers.pytorch_utils import Conv1D
+
+        kinds = (*kinds, Conv1D)
+    except ImportError:
+        pass
+    found = {
+        name.rsplit(".", 1)[-1]: None
+        for name, module in model.named_modules()
+        if isinstance(module, kinds) and module is not head
+    }
+    return list(found)
+
+
+def attach(model: Any, *, method: str, rank: int, alpha: float, dropout: float, wanted: tuple[str, ...]) -> Any:
+    """The model with adapters, or as it is for full training. Raises UserError: no such layers."""
+    if method == "full":
+        return model
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+
+    known = targets(model)
+    unknown = [name for name in wanted if not any(end == name or _ends(model, name) for end in known)]
+    if unknown or not known:
+        raise UserError(
+            "The model has no linear layers named {names}.",
+            remedy="Choose among: {known}.",
+            names=", ".join(unknown) or "–",
+            known=", ".join(known) or "–",
+        )
+    if method == "qlora":
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT divides by the rank: a float is as good
+        lora_dropout=dropout,
+        target_modules=list(wanted) or known,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def _ends(model: Any, name: str) -> bool:
+    return any(module == name or module.endswith(f".{name}") for module, _ in model.named_modules())

@@ -1,0 +1,109 @@
+"""What a running training tells and obeys: metrics.jsonl, a stop at a step's end, an end when the loss is no number."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+from transformers import TrainerCallback
+
+from train.packing import Plan
+from train.samples import Store
+
+
+class Metrics(TrainerCallback):
+    """Writes a JSON line for every logged step, and which samples each step learned from (`samples.jsonl`)."""
+
+    def __init__(self, out: Path, plan: Plan, store: Store) -> None:
+        self._file, self._ledger = out / "metrics.jsonl", out / "samples.jsonl"
+        self._plan, self._store = plan, store
+        self._since, self._tokens_then = time.monotonic(), 0
+        self.trainer: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._since = time.monotonic()
+        for file in (self._file, self._ledger):  # what follows the checkpoint that we go on from is done again
+            _forget_after(file, state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            _append(self._ledger, {"step": state.global_step, "samples": self._plan.step(state.global_step - 1)})
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        if not state.is_world_process_zero or not logs:
+            return
+        now, tokens = time.monotonic(), self.trainer.tokens_seen
+        made: dict[str, Any] = {
+            name: logs[name] for name in ("loss", "eval_loss", "learning_rate", "grad_norm") if name in logs
+        }
+        if "loss" in made:
+            elapsed = max(now - self._since, 1e-9)
+            made["tokens_per_second"] = round((tokens - self._tokens_then) * args.world_size / elapsed, 1)
+            made["seconds"] = round(elapsed, 2)
+            self._since, self._tokens_then = now, tokens
+        if made:
+            told = {"step": state.global_step, "total_steps": state.max_steps, "memory": _memory()}
+            _append(self._file, told | made)
+
+
+class StopWhenAsked(TrainerCallback):
+    """SIGTERM and SIGINT: finish the step, save, end. So a pause loses nothing."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, *_: Any) -> None:
+        self.asked = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.asked:
+            control.should_save = control.should_training_stop = True
+
+
+class StopAtNaN(TrainerCallback):
+    """Ends before a spoiled checkpoint is written; the last good one stays."""
+
+    def __init__(self) -> None:
+        self.step: int | None = None
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss) or not math.isfinite((logs or {}).get("grad_norm", 0.0)):
+            self.step = state.global_step
+            control.should_training_stop, control.should_save = True, False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.step is not None:
+            control.should_save = False
+
+
+def _append(file: Path, row: dict[str, Any]) -> None:
+    with file.open("a", encoding="utf-8") as handle:
+        handle.write(json.dumps(row) + "\n")
+
+
+def _forget_after(file: Path, step: int) -> None:
+    if not file.is_file():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError):  # a line torn by a kill
+            continue
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    temporary.replace(file)
+
+
+def _memory() -> int:
+    """Bytes of main memory that this process holds."""
+    return psutil.Process().memory_info().rss

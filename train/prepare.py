@@ -1,0 +1,149 @@
+"""From files to the samples that are trained on and those that are kept for validation, each in a store on disk.
+
+A row's prompt decides on which side it falls, so a sentence that was trained on is never validated with.
+The stores are kept beside a record of what they were made from, and made again when that differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import UserError
+from core.extract import schema as schemas
+from core.inference.prompting import Form
+from core.launchers.finetune import FinetuneRequest
+from train import samples, talks
+from train.samples import Sample, Store
+
+SHOWN = 20  # refused rows that are told one by one
+
+
+@dataclass
+class Account:
+    """What became of the rows."""
+
+    rows: int = 0
+    trained: int = 0
+    validated: int = 0
+    doubles: int = 0
+    """Training samples that are word for word another one's."""
+    leaks: int = 0
+    """Validation rows left out because their prompt is trained on."""
+    refused: int = 0
+    tokens: int = 0
+    learned: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+
+def stores(request: FinetuneRequest, tokenizer: Any, form: Form, folder: Path) -> tuple[Store, Store | None, Account]:
+    """The training store, the validation store (None: nothing is kept for it) and the account."""
+    made_from = _fingerprint(request, tokenizer, form)
+    record = folder / "account.json"
+    if record.is_file() and json.loads(record.read_text(encoding="utf-8")).get("made_from") == made_from:
+        told = json.loads(record.read_text(encoding="utf-8"))
+        account = Account(**{name: value for name, value in told.items() if name != "made_from"})
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        account = _make(request, tokenizer, form, folder)
+        temporary = record.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"made_from": made_from, **account.__dict__}), encoding="utf-8")
+        temporary.replace(record)
+    validation = samples.opened(folder / "validation") if account.validated else None
+    return samples.opened(folder / "train"), validation, account
+
+
+def read(request: FinetuneRequest, tokenizer: Any, form: Form, data: Iterable[Path], refused: list) -> Iterator[Sample]:
+    """The samples of files, as the request says they are read."""
+    schema = schemas.load(request.schema_file) if request.schema_file else None
+    fields = dict(pair.split("=", 1) for pair in request.fields)
+    for path in talks.files(data):
+        rows = talks.read(path, request.format, fields=fields, schema=schema)
+        yield from samples.encoded(
+            tokenizer, rows, form, limit=request.max_length, learn_prompt=request.train_on_prompt, refused=refused
+        )
+
+
+def _make(request: FinetuneRequest, tokenizer: Any, form: Form, folder: Path) -> Account:
+    account = Account()
+    refused: list[talks.Refused] = []
+    prompts: set[bytes] = set()
+    whole: set[bytes] = set()
+    kept: list[Sample] = []
+
+    def trained() -> Iterator[Sample]:
+        for sample in read(request, tokenizer, form, request.data, refused):
+            account.rows += 1
+            prompt, all_ = _digest(_prompt_of(sample)), _digest(sample.ids)
+            if not request.validation and _share(prompt, request.seed) < request.validation_share:
+                kept.append(sample)
+                continue
+            account.doubles += all_ in whole
+            whole.add(all_)
+            prompts.add(prompt)
+            account.tokens += len(sample.ids)
+            account.learned += sum(sample.learned)
+            yield sample
+
+    account.trained = len(samples.write(trained(), folder / "train"))
+    for sample in read(request, tokenizer, form, request.validation, refused) if request.validation else ():
+        if _digest(_prompt_of(sample)) in prompts:
+            account.leaks += 1
+        else:
+            kept.append(sample)
+    if kept:
+        account.validated = len(samples.write(kept, folder / "validation"))
+    account.refused = len(refused)
+    account.reasons = [_told(one) for one in refused[:SHOWN]]
+    return account
+
+
+def _told(one: talks.Refused) -> str:
+    said = str(one.why)
+    return said if one.where in said else f"{one.where}: {said}"
+
+
+def _prompt_of(sample: Sample) -> list[int]:
+    return sample.ids[: sample.learned.index(True)] or sample.ids
+
+
+def _digest(ids: list[int]) -> bytes:
+    return hashlib.blake2b(np.asarray(ids, np.int32).tobytes(), digest_size=16).digest()
+
+
+def _share(digest: bytes, seed: int) -> float:
+    """A number in [0, 1) that only the prompt and the seed decide."""
+    mixed = hashlib.blake2b(digest, key=seed.to_bytes(8, "little"), digest_size=8).digest()
+    return int.from_bytes(mixed, "little") / 2**64
+
+
+def _fingerprint(request: FinetuneRequest, tokenizer: Any, form: Form) -> str:
+    told: list[Any] = [form, request.format, request.fields, request.max_length, request.train_on_prompt]
+    told += [request.validation_share, request.seed, len(tokenizer), tokenizer.chat_template, tokenizer.name_or_path]
+    for path in [*talks.files(request.data), *(talks.files(request.validation) if request.validation else ())]:
+        state = path.stat()
+        told.append((str(path.resolve()), state.st_size, state.st_mtime_ns))
+    if request.schema_file:
+        told.append(Path(request.schema_file).read_text(encoding="utf-8"))
+    return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()
+
+
+def form_of(request: FinetuneRequest, declared: str | None, tokenizer: Any) -> Form:
+    """The form the model will be asked in: what was chosen, what its card declares, what its tokenizer has."""
+    if request.prompt_form != "auto":
+        if request.prompt_form == "chat" and tokenizer.chat_template is None:
+            raise UserError(
+                "The model has no chat template, so it can't be trained in that form.",
+                remedy="Choose the prompt form “raw” or “alpaca”.",
+            )
+        return request.prompt_form
+    if declared == "raw":
+        return "raw"
+    return "chat" if tokenizer.chat_template else "alpaca"

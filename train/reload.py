@@ -1,0 +1,33 @@
+"""What was saved, read again: does it say what the trained model said?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from core.launchers.finetune import FinetuneRequest
+
+TOLERANCE = 0.05  # of the logits' spread: formats round
+
+
+def says_the_same(request: FinetuneRequest, trainer: Any, base: Path) -> bool | None:
+    """Whether the saved adapter or model gives the trained one's logits for a text. None where it can't be asked
+    (sharded weights, which no single rank holds)."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    if trainer.is_deepspeed_enabled or trainer.args.world_size > 1:
+        return None
+    device, trained = trained.device, trained.eval()
+    ids = trainer.processing_class("The answer to this question is", return_tensors="pt")["input_ids"].to(device)
+    kept = request.out if request.method == "full" else base
+    dtype = trained.dtype
+    again: Any = AutoModelForCausalLM.from_pretrained(kept, dtype=dtype, local_files_only=True).to(device)
+    if request.method != "full":
+        from peft import PeftModel
+
+        again = PeftModel.from_pretrained(again, str(request.out))
+    with torch.no_grad():
+        one, other = trained(ids).logits.float(), again.eval()(ids).logits.float()
+    return bool((one - other).abs().max() < TOLERANCE * one.std())
