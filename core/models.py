@@ -3,7 +3,8 @@
 A model is named by a *reference*: the name of a folder in the workspace (`starter`), a path to a
 `.gguf` file or to a Hugging Face folder, or the address of an OpenAI-compatible server
 (`http://127.0.0.1:8000/v1#model-id`). A folder may carry a card, `studio.json`, with the fields of
-`Card`; what has no card declares no languages.
+`Card`; what has no card declares no languages. A GGUF file in a folder's own folder `tuned` takes the
+folder's name; what it was made from is then called `NAME-base`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from core.errors import UserError
 CARD = "studio.json"
 GGUF_MAGIC = b"GGUF"
 STARTER = "starter"
+TUNED = "tuned"
 
 Format = Literal["gguf", "huggingface", "remote"]
 
@@ -90,14 +92,15 @@ def resolve(ref: str) -> Model:
         return _remote(ref)
     for model in installed():
         if model.ref == ref:
-            read_card(paths.models() / ref.split("/")[0])
+            if model.path is not None:
+                card_of(model.path)
             return model
     path = Path(ref).expanduser()
     if path.is_file():
         check_gguf(path)
         return Model(str(path.resolve()), "gguf", read_card(path.parent), path.resolve())
     if path.is_dir():
-        found = _in_folder(path.resolve(), read_card(path.resolve()), ref=str(path.resolve()))
+        found = _in_folder(path.resolve(), card_of(path.resolve()), ref=str(path.resolve()))
         if found:
             return found[0]
         raise UserError(
@@ -143,6 +146,14 @@ def read_card(folder: Path) -> Card:
         ) from error
 
 
+def card_of(weights: Path) -> Card:
+    """The card of a .gguf file or of a folder of weights; for NAME/hf without one of its own, that of NAME."""
+    folder = weights.parent if weights.is_file() else weights
+    if folder.name == "hf" and not (folder / CARD).is_file():
+        folder = folder.parent
+    return read_card(folder)
+
+
 def write_card(folder: Path, card: Card) -> None:
     temporary = folder / (CARD + ".tmp")
     temporary.write_text(json.dumps(card.model_dump(mode="json"), ensure_ascii=False, indent=2), encoding="utf-8")
@@ -180,9 +191,13 @@ def _card_or_none(folder: Path) -> Card:
 
 
 def _in_folder(folder: Path, card: Card, ref: str | None = None) -> list[Model]:
-    """A folder's models: its GGUF first (it runs on any machine), then its Hugging Face weights, as `NAME/hf`."""
+    """A folder's models: GGUF first (it runs on any machine), the tuned before its base, then NAME/hf."""
     ref = ref or folder.name
-    found = [Model(ref, "gguf", card, file) for file in sorted(folder.glob("*.gguf"))[:1]]
+    tuned = sorted(folder.glob(f"{TUNED}/*.gguf"))[:1]
+    found = [Model(ref, "gguf", _card_or_none(file.parent), file) for file in tuned]
+    if found:
+        ref += "-base"
+    found += [Model(ref, "gguf", card, file) for file in sorted(folder.glob("*.gguf"))[:1]]
     for place, place_ref in ((folder, ref), (folder / "hf", f"{ref}/hf")):
         if (place / "config.json").is_file() and _weight_files(place):
             found.append(Model(place_ref, "huggingface", card, place))

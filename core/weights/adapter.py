@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from core.errors import UserError
-from core.models import Card, read_card
+from core.models import Card, card_of, read_card
 from core.operation import Needs, Progress, Request, operation
 from core.weights import stream
 from core.weights.adapter_file import Adapter, open_adapter
@@ -16,6 +16,7 @@ from core.weights.check import VOCABULARY
 from core.weights.checkpoint import (
     CONFIG_FILES,
     TOKENIZER_FILES,
+    Checkpoint,
     open_checkpoint,
     refuse_quantized,
     small_files,
@@ -72,7 +73,6 @@ def plan_merge(request: MergeRequest) -> Plan:
     for adapter in adapters:
         # all or none: a tokenizer's files belong together
         tokenizer = small_files(adapter.folder, TOKENIZER_FILES) or tokenizer
-    card = read_card(base.folder)
     return Plan(
         operation="weights merge",
         shards=into_shards(planned, request.shard_gb),
@@ -83,7 +83,7 @@ def plan_merge(request: MergeRequest) -> Plan:
             **tokenizer,
         },
         settings={"weights": list(weights), "adapters": [dict(adapter.config) for adapter in adapters]},
-        card=_card(card, adapters),
+        card=_card(base, adapters),
     )
 
 
@@ -101,11 +101,31 @@ def merge(request: MergeRequest, progress: Progress) -> WeightsResult:
     return WeightsResult(**receipt(plan, request.out, stream.write(plan, request.out, progress)))
 
 
-def _card(base: Card, adapters: Sequence[Adapter]) -> Card:
-    """An adapter's own card says what the merged model was trained for."""
-    card = next((found for adapter in adapters if (found := read_card(adapter.folder)).title), base)
-    languages = card.languages or base.languages
-    return card.model_copy(update={"languages": languages, "files": {}})
+def _card(base: Checkpoint, adapters: Sequence[Adapter]) -> Card:
+    """What the merged model is: trained as its adapter says, allowed what all its parts allow."""
+    start, cards = card_of(base.folder), [read_card(adapter.folder) for adapter in adapters]
+    told = [card for card in cards if card != Card()]
+    said = next((card for card in told if card.trained_for_extraction), told[0] if told else start)
+    folders = [adapter.folder.name for adapter in adapters]
+    titles = [start.title or base.folder.name]
+    titles += [card.title or name for card, name in zip(cards, folders, strict=True)]
+    return said.model_copy(
+        update={
+            "title": " + ".join(dict.fromkeys(titles)),
+            "languages": said.languages or start.languages,
+            "license": _licenses(start, told),
+            "source": " + ".join(dict.fromkeys(card.source for card in (start, *told) if card.source)),
+            "files": {},
+        }
+    )
+
+
+def _licenses(base: Card, adapters: Sequence[Card]) -> str:
+    """Every licence that holds, each once; one that is not known is said to be there."""
+    if not any(card.license for card in (base, *adapters)):
+        return ""
+    parts = [base.license or "that of the base", *(card.license for card in adapters if card.license)]
+    return " and ".join(dict.fromkeys(parts))
 
 
 def _adapted(name: str, view: View, adapters: Sequence[Adapter], weights: Sequence[float]) -> View:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from core.models import read_card
+from core.models import card_of
 from core.operation import Needs, Progress, Request, operation
 from core.weights import stream
 from core.weights.checkpoint import (
@@ -41,7 +41,7 @@ def plan_convert(request: ConvertRequest) -> Plan:
         Planned(name, chosen(request.dtype, view.dtype) if view.dtype in FLOATS else view.dtype, view)
         for name, view in without_derived(source.tensors).items()
     ]
-    card = read_card(source.folder)
+    card = card_of(source.folder)
     return Plan(
         operation="weights convert",
         shards=into_shards(planned, request.shard_gb),

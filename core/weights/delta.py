@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import Field
 
 from core import resources
-from core.models import Card, read_card
+from core.models import Card, card_of
 from core.operation import Needs, Progress, Request, Result, operation
 from core.weights import stream
 from core.weights.check import refuse_swapped, refuse_unlike
@@ -102,7 +102,7 @@ def plan_recover(request: RecoverRequest) -> Plan:
         Planned(name, chosen(request.dtype, view.dtype), _with_new_rows(base_tensors[name], view, 1))
         for name, view in delta_tensors.items()
     ]
-    card = read_card(delta.folder)
+    card = card_of(delta.folder)
     return Plan(
         operation="weights recover",
         shards=into_shards(planned, request.shard_gb),
@@ -129,7 +129,7 @@ def plan_make_delta(request: MakeDeltaRequest) -> Plan:
         shards=into_shards(planned, request.shard_gb),
         inputs=(*base.files, *tuned.files),
         small_files=_small_files(base, tuned, planned),
-        card=Card(license=read_card(tuned.folder).license),
+        card=Card(license=card_of(tuned.folder).license),
     )
 
 
@@ -182,7 +182,7 @@ def published_check(delta: Path, element_sum: float) -> str | None:
 
     The publishers summed in fp32, where the order of adding shows in the last digits; ours is fp64.
     """
-    names = (read_card(delta).source.lower(), delta.resolve().name.lower())
+    names = (card_of(delta).source.lower(), delta.resolve().name.lower())
     known = {
         repo: total for repo, total in PUBLISHED_SUMS.items() if names[0] == repo or names[1] == repo.split("/")[1]
     }

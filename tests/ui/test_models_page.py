@@ -101,7 +101,9 @@ def test_the_installed_starter_is_shown_loaded_and_unloaded(open_page: OpenPage,
 
     settings.write(settings.Settings(language="en"))
     page = open_page("models")
-    assert {"load.starter", "load.starter/hf"} <= {button.key for button in page.button}
+    keys = {button.key for button in page.button}
+    # its folder is called starter-base/hf where the app has an adapter for it
+    assert "load.starter" in keys and keys & {"load.starter/hf", "load.starter-base/hf"}
     page.button(key="load.starter").click().run()
     assert not page.exception
     client.load("starter")  # waits for what the page began
