@@ -10,15 +10,16 @@ import random
 from collections.abc import Callable
 
 Rng = random.Random
-MONTHS = "January February March April May June July August September October November December".split()
-SHORT = "Jan. Feb. March April May June July Aug. Sept. Oct. Nov. Dec.".split()
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-SMALL = "two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty sixty ninety".split()
-UNITS = """nm|µm|mm|cm|m|km|kg|g|mg|µg|tonnes|seconds|ms|hours|degrees Celsius|°C|K|kelvin|GPa|kPa|bar|eV|keV|GeV|MeV|V|kV|mA
-W|kW|MW|Hz|kHz|MHz|GHz|light-years|parsecs|solar masses|litres|ml|mmol/l|ppm|km/s|m/s|metres|kilometres|nanometres|micrometres|years
-million years|days|base pairs|kDa|mg/kg|g/cm3|percent|lux|tesla|joules|decibels|milligrams|volts""".replace(
-    "\n", "|"
-).split("|")
+LISTS = """January February March April May June July August September October November December
+Jan. Feb. March April May June July Aug. Sept. Oct. Nov. Dec.
+Monday Tuesday Wednesday Thursday Friday Saturday Sunday
+two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty sixty ninety
+euros dollars pounds yen francs yuan rupees kronor pesos roubles won reais rand"""
+MONTHS, SHORT, DAYS, SMALL, COINS = (line.split() for line in LISTS.splitlines())
+UNITS = """nm|µm|mm|cm|m|km|kg|g|mg|µg|tonnes|seconds|ms|hours|degrees Celsius|°C|K|kelvin|GPa|kPa|bar|eV|keV|GeV|MeV
+V|kV|mA|W|kW|MW|Hz|kHz|MHz|GHz|light-years|parsecs|solar masses|litres|ml|mmol/l|ppm|km/s|m/s|metres|kilometres
+nanometres|micrometres|years|million years|days|base pairs|kDa|mg/kg|g/cm3|percent|lux|tesla|joules|decibels|volts"""
+MEASURES = UNITS.replace("\n", "|").split("|")
 
 
 def _year(rng: Rng) -> int:
@@ -30,7 +31,7 @@ def _year(rng: Rng) -> int:
 
 def _date(rng: Rng) -> str:
     day, at, year = rng.randint(1, 28), rng.randrange(12), _year(rng)
-    month, ending = MONTHS[at], "th" if 4 <= day <= 20 or 24 <= day else ("st", "nd", "rd")[day % 10 - 1]
+    month, ending = MONTHS[at], "th" if 4 <= day <= 20 or day >= 24 else ("st", "nd", "rd")[day % 10 - 1]
     forms = (
         (26, f"{day} {month} {year}"),
         (20, f"{month} {day}, {year}"),
@@ -119,13 +120,13 @@ def _figure(rng: Rng) -> str:
         return str(rng.randint(2, 99))
     if pick < 0.7:
         return f"{rng.randint(1, 99)}.{rng.randint(1, 9)}"
-    return str(rng.randint(100, 950)) if pick < 0.85 else f"{rng.randint(1, 90)},{rng.randint(0, 999):03d}"
+    return str(rng.randint(100, 950)) if pick < 0.9 else f"{rng.randint(1, 9)},{rng.randint(0, 999):03d}"
 
 
 def _money(rng: Rng) -> str:
-    scale, amount = rng.choice(("million", "million", "million", "billion")), _figure(rng)
+    scale, amount = rng.choice(("million", "million", "million", "billion")), _figure(rng).replace(",", ".")
     short, exact = rng.choice(("m", "bn")), f"{rng.randint(1, 900)},{rng.choice(('000', '500', '250'))}"
-    name = rng.choice("euros dollars pounds yen francs yuan rupees kronor pesos roubles won reais rand".split())
+    name = rng.choice(COINS)
     code = rng.choice(("US$", "A$", "C$", "HK$", "USD ", "EUR ", "CHF ", "SEK ", "Rs ", "R$"))
     forms = (
         (24, f"${amount} {scale}"),
@@ -165,7 +166,7 @@ def _count(rng: Rng) -> str:
 
 def _quantity(rng: Rng) -> str:
     value = _figure(rng) if rng.random() < 0.9 else f"0.{rng.randint(1, 99):02d}"
-    return f"{value} {rng.choice(UNITS)}"
+    return f"{value} {rng.choice(MEASURES)}"
 
 
 def _duration(rng: Rng) -> str:
@@ -213,6 +214,7 @@ NUMBERS: dict[str, Callable[[Rng], str]] = {
     "quantity": _quantity,
     "age": lambda rng: str(rng.randint(17, 96)),
     "_initial": lambda rng: rng.choice("ABCDEFGHJKLMNPRSTVW") + ".",
+    "_catalog": lambda rng: str(rng.randint(12, 9999)),
     "_digit": lambda rng: str(rng.randint(1, 9)),
     "_model": lambda rng: rng.choice(("{}", "{}0", "{}00", "X{}", "S{}", "{}i")).format(rng.randint(1, 9)),
 }

@@ -433,10 +433,10 @@ def clashes(world: str) -> list[str]:
     told = []
     for other in worlds():
         for trained, held in ((world, other), (other, world)):
-            both = triggers(trained, kept_out=False), triggers(held, kept_out=True)
+            seen, kept = triggers(trained, kept_out=False), triggers(held, kept_out=True)
             told += [
-                f'trigger "{word}" is kept out in {held}.txt:{both[1][word]}, but trained in {trained}.txt:{both[0][word]}'
-                for word in sorted(both[0].keys() & both[1].keys())
+                f'trigger "{word}" is kept out in {held}.txt:{kept[word]}, but trained in {trained}.txt:{seen[word]}'
+                for word in sorted(seen.keys() & kept.keys())
             ]
     return sorted(set(told))
 
