@@ -5,17 +5,20 @@ Exit codes: 0 done, 1 a UserError (one line and a remedy on stderr), 2 wrong usa
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from core import resources
 from core.errors import Cancelled, UserError
-from core.operation import Operation, operations
+from core.launchers import presets
+from core.operation import Operation, Request, operations
 
 PROGRAM = "python -m core"
 
@@ -28,6 +31,9 @@ class Output:
     plan: Annotated[
         bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="print what it would do and need; write nothing")
     ] = False
+    config: Annotated[
+        Path | None, tyro.conf.arg(help="file with options, YAML or JSON; those that are typed have the last word")
+    ] = None
 
 
 class Terminal:
@@ -62,11 +68,12 @@ def main(argv: list[str]) -> int:
         wants_help = not argv or any(word in ("-h", "--help") for word in argv)
         print(_overview(known, argv), file=sys.stdout if wants_help else sys.stderr)
         return 0 if wants_help and argv else 2
-    request, output = _parse(chosen, argv[len(chosen.key.split()) :])
+    wants_json = "--json" in argv
     try:
+        request, output = _parse(chosen, argv[len(chosen.key.split()) :])
         return _plan(chosen, request, output) if output.plan else _run(chosen, request, output)
     except UserError as error:
-        print(f"error: {error}" if not output.json else json.dumps({"error": error.to_dict()}), file=sys.stderr)
+        print(f"error: {error}" if not wants_json else json.dumps({"error": error.to_dict()}), file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Cancelled):
         print("cancelled", file=sys.stderr)
@@ -88,14 +95,32 @@ def _overview(known: dict[str, Operation], argv: list[str]) -> str:
 def _parse(chosen: Operation, words: list[str]) -> tuple[Any, Output]:
     """Exits with 2 on wrong usage, as tyro does."""
     command = dataclasses.make_dataclass("Command", [("request", chosen.request), ("output", Output)])
+    config, _ = _Config.parse_known_args(words)
+    given: dict[str, Any] = {}
+    if config.config and not any(word in ("-h", "--help") for word in words):
+        given["default"] = command(_defaults(chosen.request, config.config), Output())
     parsed: Any = tyro.cli(
         command,
         args=words,
         prog=f"{PROGRAM} {chosen.key}",
         description=chosen.title,
         config=(tyro.conf.OmitArgPrefixes,),
+        **given,
     )
     return parsed.request, parsed.output
+
+
+_Config = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+_Config.add_argument("--config", type=Path)
+
+
+def _defaults(request: type[Request], source: Path) -> Request:
+    """A request whose fields stand as the file has them, so that tyro shows and takes those as the defaults."""
+    fields = {
+        name: tyro.MISSING if info.is_required() else info.get_default(call_default_factory=True)
+        for name, info in request.model_fields.items()
+    }
+    return request.model_construct(**{**fields, **presets.read(source, request)})
 
 
 def _plan(chosen: Operation, request: Any, output: Output) -> int:

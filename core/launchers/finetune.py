@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from core.launchers import earlier, follow, gpu, prepare, turn
 from core.launchers.request import Learning, Machines
-from core.operation import Request, Result
+from core.operation import Needs, Progress, Request, Result, operation
 
 DataFormat = Literal["auto", "alpaca", "sharegpt", "messages", "iepile", "instructie", "records", "prompts"]
 Method = Literal["lora", "qlora", "full"]
@@ -127,12 +129,106 @@ class FinetuneRequest(Machines, Learning, Samples):  # the form's order: pydanti
 
 
 class FinetuneResult(Result):
-    """`loss` and `eval_loss` are the last measured; None where none was."""
+    """`loss` and `eval_loss` are the last measured; None where none was. A dry run has a `plan` and no steps."""
 
     out: Path
-    steps: int
-    loss: float | None
-    eval_loss: float | None
-    tokens: int
-    seconds: float
-    tokens_per_second: float
+    steps: int = 0
+    loss: float | None = None
+    eval_loss: float | None = None
+    verdict: str = ""
+    """Of the validation part, after against before: better, worse or cannot tell."""
+    tokens: int = 0
+    seconds: float = 0.0
+    tokens_per_second: float = 0.0
+    memory: int = 0
+    """Bytes that the first process held at most."""
+    stopped: bool = False
+    """Asked to stop before its last step: it can be gone on with."""
+    plan: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        if self.plan:
+            return "\n".join(self.plan)
+        steps = f"stopped after {self.steps} steps" if self.stopped else f"{self.steps} steps"
+        losses = [
+            f"{name} {value:.4f}"
+            for name, value in (("loss", self.loss), ("validation loss", self.eval_loss))
+            if value is not None
+        ]
+        lines = [
+            f"{self.out}: {', '.join([steps, *losses])}",
+            f"{self.tokens} tokens in {self.seconds:.0f} s, {self.tokens_per_second:.0f} tokens/s",
+        ]
+        if self.verdict:
+            lines.append(f"on its validation part: {self.verdict}")
+        return "\n".join(lines)
+
+
+def estimate(request: FinetuneRequest) -> Needs:
+    """Of this machine. Nothing for a dry run, which may be about others."""
+    if request.dry_run:
+        return Needs()
+    made = prepare.prepared(request)
+    return made.needs()
+
+
+def plan_lines(request: FinetuneRequest) -> list[str]:
+    made = prepare.prepared(request)
+    how = made.how
+    lines = [
+        f"train {made.model.parameters / 1e6:.4g} M parameters by {how.method} in {how.precision}, passes of "
+        f"{how.tokens} tokens, gradient checkpointing {'on' if how.checkpointing else 'off'}, {how.ranks} processes",
+        *made.commands().lines(),
+    ]
+    note = gpu.unused_note()
+    return [*lines, *([note] if note else [])]
+
+
+@operation("train", "finetune", estimate=estimate, plan=plan_lines)
+def run(request: FinetuneRequest, progress: Progress) -> FinetuneResult:
+    if note := gpu.unused_note():
+        progress.log(note)
+    if request.dry_run:
+        made = prepare.prepared(request)
+        return FinetuneResult(out=made.request.out, plan=tuple(made.commands().lines()))
+    first = prepare.prepared(request).request
+    if done := earlier.finished(first):
+        progress.log("this training is finished already")
+        return _result(first.out, done, follow.Outcome(), stopped=False)
+    with turn.taken(progress, at_once=request.at_once):
+        if request.unload_host:
+            _unload(progress)
+        made = prepare.ready(request)
+        # After the wait, since the training before may have written here, and memory is free again.
+        settled, notes = earlier.continued(made.request)
+        for line in notes:
+            progress.log(line)
+        made = replace(made, request=settled)
+        settled.out.mkdir(parents=True, exist_ok=True)
+        seen = follow.run(made.commands(), settled.out, progress)
+    done = earlier.finished(settled)
+    return _result(settled.out, done or {}, seen, stopped=done is None)
+
+
+def _unload(progress: Progress) -> None:
+    from core.inference import client
+
+    if client.status().state in ("loading", "ready"):
+        progress.log("unloading the model that is loaded, for its memory")
+        client.unload()
+
+
+def _result(out: Path, done: dict[str, Any], seen: follow.Outcome, *, stopped: bool) -> FinetuneResult:
+    verdict = done.get("verdict") or {}
+    return FinetuneResult(
+        out=out,
+        steps=int(done.get("steps") or seen.step),
+        loss=done.get("loss", seen.loss),
+        eval_loss=done.get("eval_loss", seen.eval_loss),
+        verdict=str(verdict.get("word", "")),
+        tokens=int(seen.tokens or done.get("tokens") or 0),
+        seconds=round(seen.seconds, 1),
+        tokens_per_second=round(seen.tokens / seen.seconds, 1) if seen.seconds else 0.0,
+        memory=int(seen.memory or 0),
+        stopped=stopped,
+    )
