@@ -69,11 +69,26 @@ def targets(model: Any) -> list[str]:
     return list(found)
 
 
-def attach(model: Any, *, method: str, rank: int, alpha: float, dropout: float, wanted: tuple[str, ...]) -> Any:
-    """The model with adapters, or as it is for full training. Raises UserError: no such layers."""
+def attach(
+    model: Any,
+    *,
+    method: str,
+    rank: int,
+    alpha: float,
+    dropout: float,
+    wanted: tuple[str, ...],
+    begun: Path | None = None,
+) -> Any:
+    """The model with adapters (those of the folder `begun`, to go on with), or as it is for full training.
+
+    Raises UserError: no such layers, or an adapter that was made for another base.
+    """
     if method == "full":
         return model
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+
+    if begun is not None:
+        return _begun(PeftModel, model, begun)
 
     known = targets(model)
     unknown = [name for name in wanted if not any(end == name or _ends(model, name) for end in known)]
@@ -95,6 +110,18 @@ def attach(model: Any, *, method: str, rank: int, alpha: float, dropout: float, 
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, config)
+
+
+def _begun(peft_model: Any, model: Any, folder: Path) -> Any:
+    try:
+        return peft_model.from_pretrained(model, str(folder), is_trainable=True)
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        raise UserError(
+            "The adapter {path} does not fit this base: {why}",
+            remedy="Choose the base that it was trained on, or begin a new adapter.",
+            path=folder,
+            why=str(error).strip().splitlines()[0][:200],
+        ) from error
 
 
 def _ends(model: Any, name: str) -> bool:

@@ -80,6 +80,7 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
         alpha=request.alpha,
         dropout=request.dropout,
         wanted=request.target_modules,
+        begun=request.adapter,
     )
     answers = AnswersOnly(model)
     plan = plan_of(request, store, ranks=settings.world_size, packs=packs)

@@ -76,6 +76,11 @@ class Samples(Request):
     train_on_prompt: bool = Field(
         default=False, description="Learn the prompts too, not the answers only", json_schema_extra={"advanced": True}
     )
+    adapter: Path | None = Field(
+        default=None,
+        description="Adapter to go on from, made for this base; without it a new one is begun",
+        json_schema_extra={"picker": "folder", "advanced": True},
+    )
     rank: int = Field(
         default=16, ge=1, le=1024, description="Rank of the adapter: its size", json_schema_extra={"advanced": True}
     )
@@ -119,6 +124,8 @@ class FinetuneRequest(Machines, Learning, Samples):  # the form's order: pydanti
             name, _, column = pair.partition("=")
             if name not in TARGETS or not column:
                 raise ValueError(f"“{pair}” is not NAME=COLUMN; the names are {', '.join(TARGETS)}")
+        if self.adapter and self.method == "full":
+            raise ValueError("full training has no adapter; merge it into the base first, or choose lora")
         if self.offload and not self.zero:
             raise ValueError("offload needs zero 2 or 3")
         if self.zero == 3 and self.method == "qlora":
