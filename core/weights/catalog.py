@@ -81,7 +81,7 @@ class Entry(BaseModel):
     base: str = ""
     """What a delta or an adapter is added to: an id."""
     published_sum: float | None = None
-    """Sum of all elements of the recovered fp32 weights, as its authors published it (± 0.01)."""
+    """Sum of all elements of the recovered fp32 weights, as its authors published it; see published.py."""
     note: str = ""
 
     @property

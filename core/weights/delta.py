@@ -14,7 +14,7 @@ from pydantic import Field
 from core import resources
 from core.models import Card, card_of
 from core.operation import Needs, Progress, Request, Result, operation
-from core.weights import stream
+from core.weights import published, stream
 from core.weights.check import refuse_swapped, refuse_unlike
 from core.weights.checkpoint import (
     CONFIG_FILES,
@@ -28,10 +28,6 @@ from core.weights.checkpoint import (
 from core.weights.dtypes import DtypeChoice, chosen
 from core.weights.plan import SHARD_GB, Plan, Planned, ShardGB, config_bytes, into_shards, refuse_overlap
 from core.weights.views import Rows, Stacked, Sum, View, Zeros, width
-
-# Sums of all elements that publishers give for the recovered fp32 weights.
-PUBLISHED_SUMS = {"zjunlp/zhixi-13b-diff": 94052.2891}
-SUM_TOLERANCE = 0.01
 
 
 class RecoverRequest(Request):
@@ -178,19 +174,15 @@ def receipt(plan: Plan, out: Path, written: stream.Written) -> dict:
 
 
 def published_check(delta: Path, element_sum: float) -> str | None:
-    """How the sum compares with the published one; None where none is published for this difference.
-
-    The publishers summed in fp32, where the order of adding shows in the last digits; ours is fp64.
-    """
-    names = (card_of(delta).source.lower(), delta.resolve().name.lower())
-    known = {
-        repo: total for repo, total in PUBLISHED_SUMS.items() if names[0] == repo or names[1] == repo.split("/")[1]
-    }
-    for repo, total in known.items():
-        away = abs(element_sum - total)
-        verdict = "equal" if away <= SUM_TOLERANCE else f"{away:.4f} away: check base and difference with models verify"
-        return f"published sum of {repo}: {total} ± {SUM_TOLERANCE}: {verdict}"
-    return None
+    """How the sum compares with the published one; None where none is published for this difference."""
+    found = published.compare(published.repository_of(delta), element_sum)
+    if found is None:
+        return None
+    verdict = "which agrees" if found.agrees else "which is another model: check base and difference"
+    return (
+        f"published sum of {found.repository}: {found.published:,.4f}, added in fp32; "
+        f"ours, counted as they did: {found.ours:,.4f}, {verdict} (within {published.ROUNDING:g})"
+    )
 
 
 def _small_files(base: Checkpoint, tuned: Checkpoint, planned: list[Planned]) -> dict[str, Path | bytes]:

@@ -182,7 +182,7 @@ def workplace(recovery: Recovery) -> Path:
 
 
 def part_folder(recovery: Recovery, part: Part, key: str) -> Path:
-    """A download keeps its repository's name, by which its published sum is known."""
+    """A download keeps its repository's name."""
     if key == "base" and recovery.family == "merged":
         return full_precision(recovery)
     if part.folder:

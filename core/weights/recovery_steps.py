@@ -12,7 +12,7 @@ from core import paths
 from core.errors import UserError
 from core.models import Card
 from core.operation import Request
-from core.weights import catalog, hashes, stream
+from core.weights import catalog, hashes, published, stream
 from core.weights.adapter import MergeRequest, plan_merge
 from core.weights.adapter_file import open_adapter
 from core.weights.checkpoint import open_checkpoint
@@ -120,10 +120,12 @@ def _is_there(recovery: Recovery, key: Key) -> bool:
 
 
 def _to_verify(recovery: Recovery) -> list[tuple[Path, str]]:
-    """(folder, file) of everything that is to be read again."""
+    """(folder, file) of everything that is to be read again; what lies in the model's folder is checked with it."""
     gguf, full = out_of(recovery, "export"), full_precision(recovery)
     made = manifest(full, "") or {"files": card_of(full).files}
-    return [(gguf.parent, gguf.name), *((full, name) for name in made["files"])]
+    inside = full.is_relative_to(gguf.parent)
+    place, before = (gguf.parent, f"{full.relative_to(gguf.parent).as_posix()}/") if inside else (full, "")
+    return [(gguf.parent, gguf.name), *((place, before + name) for name in made["files"])]
 
 
 def _is_whole(recovery: Recovery, part: Part, key: str) -> bool:
@@ -204,11 +206,18 @@ def checksum(recovery: Recovery, key: Key) -> str:
     return next((known[name] for name in sorted(known) if name.endswith((".safetensors", ".bin"))), "")
 
 
-def sums(recovery: Recovery) -> tuple[float, float | None] | None:
-    """(sum of all elements of the recovered weights, the sum that its authors published, if any)."""
+def element_sum(recovery: Recovery) -> float | None:
+    """Sum of all elements of the recovered weights; None before there are any."""
     made = manifest(out_of(recovery, "recover"), "weights recover")
-    published = [entry.published_sum for entry in catalog.of_repository(recovery.delta.repo or "-")]
-    return (made["element_sum"], published[0] if published else None) if made else None
+    return made["element_sum"] if made else None
+
+
+def compared_sum(recovery: Recovery) -> published.Compared | None:
+    """That sum beside the one that its authors published, if any."""
+    total = element_sum(recovery)
+    if total is None:
+        return None
+    return published.compare(recovery.delta.repo or published.repository_of(out_of(recovery, "delta")), total)
 
 
 def _adapter_is_there(recovery: Recovery) -> bool:

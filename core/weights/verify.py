@@ -111,7 +111,8 @@ def check(folder: Path, progress: Progress) -> Verdict:
         )
     verdict = Verdict(missing=sorted(name for name in known if name not in present))
     reasons = _examine(present, known, progress)
-    _check_indexes(folder, present, verdict, reasons)
+    for inner in _folders(folder):
+        _check_indexes(folder, inner, present, verdict, reasons)
     for name in sorted(present):
         if name in reasons:
             verdict.broken[name] = reasons[name]
@@ -124,11 +125,15 @@ def check(folder: Path, progress: Progress) -> Verdict:
 
 
 def known_hashes(folder: Path) -> dict[str, Known]:
-    """File -> the hash it should have. Names that lead out of the folder are passed over."""
-    found = {name: Known("md5", digest) for name, digest in _checklist(folder).items()}
-    found |= {name: Known("sha256", digest) for name, digest in _manifest(folder).items()}
-    found |= {name: Known("sha256", digest) for name, digest in read_card(folder).files.items()}
-    return {name: hash_ for name, hash_ in found.items() if names.is_safe(name)}
+    """File -> the hash it should have, by its own folder and those above it. Names that lead out are passed over."""
+    found: dict[str, Known] = {}
+    for inner in _folders(folder):  # the outermost last: it says the last word
+        before = "" if inner == folder else f"{inner.relative_to(folder).as_posix()}/"
+        own = {name: Known("md5", digest) for name, digest in _checklist(inner).items()}
+        own |= {name: Known("sha256", digest) for name, digest in _manifest(inner).items()}
+        own |= {name: Known("sha256", digest) for name, digest in read_card(inner).files.items()}
+        found |= {before + name: hash_ for name, hash_ in own.items() if names.is_safe(name)}
+    return found
 
 
 def _examine(present: dict[str, Path], known: dict[str, Known], progress: Progress) -> dict[str, str]:
@@ -173,20 +178,24 @@ def _wrong(path: Path, known: Known | None, count: Callable[[int], None]) -> str
     return ""
 
 
-def _check_indexes(folder: Path, present: dict[str, Path], verdict: Verdict, reasons: dict[str, str]) -> None:
+def _check_indexes(
+    folder: Path, inner: Path, present: dict[str, Path], verdict: Verdict, reasons: dict[str, str]
+) -> None:
     """Every shard that an index or a split file's name speaks of is here, and holds what the index says."""
-    spoken_of = shards.parts(folder)
-    for index in shards.indexes(folder):
-        if index.name in reasons:  # what a broken index says is not to be believed
+    before = "" if inner == folder else f"{inner.relative_to(folder).as_posix()}/"
+    spoken_of = {before + name for name in shards.parts(inner)}
+    for index in shards.indexes(inner):
+        name = before + index.name
+        if name in reasons:  # what a broken index says is not to be believed
             continue
         try:
-            files = shards.indexed(index)
+            files = {before + file for file in shards.indexed(index)}
         except UserError as error:
-            reasons[index.name] = str(error)
+            reasons[name] = str(error)
             continue
         spoken_of |= files
-        if files <= present.keys() - reasons.keys() and (lost := _not_in_shards(folder, index.name)):
-            reasons[index.name] = f"it places tensors where they are not, for one {lost[0]}"
+        if files <= present.keys() - reasons.keys() and (lost := _not_in_shards(inner, index.name)):
+            reasons[name] = f"it places tensors where they are not, for one {lost[0]}"
     verdict.missing += sorted(name for name in spoken_of if name not in present and name not in verdict.missing)
 
 
@@ -220,13 +229,29 @@ def _manifest(folder: Path) -> dict[str, str]:
         ) from error
 
 
+def _folders(folder: Path) -> list[Path]:
+    """The folder and those inside it, the deepest first; hidden ones and links out of it left out."""
+    root = folder.resolve()
+    inner = {path.parent for _, path in _files(folder)} | {
+        path.parent
+        for name in (CARD, MANIFEST, CHECKLIST)
+        for path in folder.rglob(name)
+        if not _is_hidden(path.relative_to(folder)) and path.resolve().is_relative_to(root)
+    }
+    return sorted(inner | {folder}, key=lambda path: (-len(path.parts), path))
+
+
+def _is_hidden(name: Path) -> bool:
+    return any(part.startswith(".") for part in name.parts)
+
+
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """The model's files by name, ours and unfinished parts left out; links out of the folder are not followed."""
     root = folder.resolve()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        hidden = any(part.startswith(".") for part in name.split("/"))
-        if hidden or name in (CARD, MANIFEST, CHECKLIST) or name.endswith((SUFFIX, NOTES)):
+        ours = path.name in (CARD, MANIFEST, CHECKLIST) or name.endswith((SUFFIX, NOTES))
+        if ours or _is_hidden(path.relative_to(folder)):
             continue
         if path.is_file() and path.resolve().is_relative_to(root):
             yield name, path

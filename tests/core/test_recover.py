@@ -14,7 +14,7 @@ import pytest
 from core.errors import UserError
 from core.models import Card, read_card, write_card
 from core.operation import Silent
-from core.weights import stream
+from core.weights import catalog, published, stream
 from core.weights.delta import MakeDeltaRequest, RecoverRequest, make_delta, published_check, recover
 from tests.core.test_convert import random_weights, save_meta
 from tests.core.weights_models import sentencepiece_tokenizer, tiny
@@ -216,12 +216,23 @@ def test_the_output_may_not_be_an_input_nor_hold_another_model(states, tmp_path)
         recover(RecoverRequest(base=tmp_path / "base", delta=tmp_path / "delta", out=tmp_path / "out"), Silent())
 
 
-def test_a_published_sum_is_compared(tmp_path):
-    (tmp_path / "delta").mkdir()
-    assert published_check(tmp_path / "delta", 1.0) is None
-    write_card(tmp_path / "delta", Card(source="zjunlp/zhixi-13b-diff"))
-    assert "equal" in (published_check(tmp_path / "delta", 94052.2951) or "")
-    assert "away" in (published_check(tmp_path / "delta", 94052.5) or "")
+def test_a_published_sum_is_compared_as_its_authors_counted(tmp_path):
+    folder = tmp_path / "delta"
+    folder.mkdir()
+    assert published_check(folder, 1.0) is None
+    rotary = 40 * sum(1 / 10_000 ** (number / 64) for number in range(64))
+    assert published.rotary_sum(catalog.find("zhixi-13b-diff")) == pytest.approx(rotary)
+    # as the download writes it
+    write_card(folder, Card(source="Hugging Face: zjunlp/zhixi-13b-diff@1a2b3c"))
+    for same in (94052.2951, 94052.2891 - rotary, 94051.5):
+        assert "agrees" in (published_check(folder, same) or "")
+    # the fp16 difference, half the rotary frequencies, another model
+    for other in (94046.1875, 94052.2891 - rotary / 2, 1.0):
+        assert "another model" in (published_check(folder, other) or "")
+    write_card(folder, Card(source="Hugging Face: zjunlp/zhixi-13b-diff-fp16@1a2b3c"))
+    assert published_check(folder, 94052.2951) is None
+    (tmp_path / "ZhiXi-13B-Diff").mkdir()
+    assert "agrees" in (published_check(tmp_path / "ZhiXi-13B-Diff", 94052.2951) or "")
 
 
 def test_the_command_shows_its_plan_and_the_manifest_knows_every_tensor(states, tmp_path):

@@ -124,6 +124,27 @@ def test_the_manifest_of_weights_made_here_is_believed(model: Path) -> None:
     assert set(run(VerifyRequest(folder=model), Silent()).good) == set(card.files)
 
 
+def test_what_lies_in_a_folder_of_its_own_is_checked_by_its_own_records(model: Path, tmp_path: Path) -> None:
+    """As a recovered model lies: a GGUF beside the folder hf, which has its own manifest."""
+    outer = tmp_path / "recovered"
+    outer.mkdir()
+    (outer / "m.gguf").write_bytes(b"GGUF")
+    know(outer)
+    files = models.read_card(model).files
+    (model / verify.MANIFEST).write_text(json.dumps({"files": {name: files[name] for name in (*SHARDS, INDEX)}}))
+    (model / models.CARD).unlink()
+    inner = model.rename(outer / "hf")
+    result = run(VerifyRequest(folder=outer), Silent())
+    assert set(result.good) == {"m.gguf", *(f"hf/{name}" for name in (*SHARDS, INDEX))}
+    assert result.unverifiable == ("hf/config.json",)
+    spoiled = bytearray((inner / SHARDS[1]).read_bytes())
+    spoiled[-1] ^= 1
+    (inner / SHARDS[1]).write_bytes(spoiled)
+    assert damage(outer).values["broken"] == f"hf/{SHARDS[1]}"
+    (inner / SHARDS[1]).unlink()
+    assert damage(outer).values["missing"] == f"hf/{SHARDS[1]}"
+
+
 def test_metas_checklist_is_believed(workspace: Path, tmp_path: Path) -> None:
     (tmp_path / "consolidated.00.pth").write_bytes(b"weights")
     (tmp_path / "params.json").write_bytes(b"{}")

@@ -89,13 +89,26 @@ def test_half_way_it_says_what_is_done_and_what_the_rest_needs(
 
 
 def test_finished_it_is_tried_in_chat(open_page: OpenPage, language: str, half_way: None) -> None:
-    store.wait(store.submit(RecoveryRequest(name="sample-family")).id, 60)
+    job = store.wait(store.submit(RecoveryRequest(name="sample-family")).id, 60)
+    links = [link.proto.label for link in open_page("jobs", job=job.id).get("page_link")]
+    assert {"en": "Go to the recovery", "zh": "前往这次恢复"}[language] in links
     page = open_page("recover")
     assert primary(page) == ["recover.chat"]
     said = texts(page)
     assert {"en": "Sample family: recovered in", "zh": "Sample family：恢复完成，用时"}[language] in said
     assert {"en": "of memory", "zh": "占用内存"}[language] in said
     assert badges(page, {"en": "done", "zh": "已完成"}[language]) == 6
+
+
+def test_a_sum_that_is_not_the_published_one_is_a_warning(open_page: OpenPage, language: str, half_way: None) -> None:
+    chosen = recovery.read("sample-family")
+    page = open_page("recover")
+    assert {"en": "Sum of all elements", "zh": "全部元素之和"}[language] in texts(page) and not page.warning
+    part = Part(folder=chosen.delta.folder, repo="zjunlp/zhixi-13b-diff")
+    recovery.write(chosen.model_copy(update={"delta": part}))
+    page = open_page("recover")
+    assert {"en": "which is another model", "zh": "并不是同一个模型"}[language] in page.warning[0].value
+    assert "94,052.2891" in page.warning[0].value
 
 
 def test_removing_what_has_served_keeps_the_steps_done(open_page: OpenPage, half_way: None) -> None:

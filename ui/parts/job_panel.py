@@ -23,6 +23,7 @@ NEXT = {
     "models download": ("models", ":material/memory:"),
     "extract run": ("graph", ":material/hub:"),
     "graph build": ("graph", ":material/hub:"),
+    "weights recovery": ("recover", ":material/healing:"),
 }
 """Where a finished operation's receipt leads: view and icon."""
 
@@ -172,11 +173,14 @@ def _next(operation: str) -> str:
         "models download": t("Load the model"),
         "extract run": t("See the knowledge graph"),
         "graph build": t("See the knowledge graph"),
+        "weights recovery": t("Go to the recovery"),
     }[operation]
 
 
 def _about(job: store.Job) -> dict[str, str]:
-    """What the next page is to show: the run that was made, or whose graph was."""
+    """What the next page is to show: the run that was made, or whose graph was, or the recovery."""
+    if job.operation == "weights recovery":
+        return {"recovery": str(job.request.get("name", ""))}
     made = {"extract run": "out", "graph build": "run"}.get(job.operation)
     return {"run": str(job.request.get(made, ""))} if made else {}
 

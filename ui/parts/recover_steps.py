@@ -10,8 +10,7 @@ from pydantic import ValidationError
 from core import resources, settings
 from core.errors import UserError
 from core.operation import Needs
-from core.weights import catalog, recovery, recovery_run, recovery_steps, recovery_tidy
-from core.weights.delta import SUM_TOLERANCE
+from core.weights import catalog, published, recovery, recovery_run, recovery_steps, recovery_tidy
 from core.weights.recovery import Key, Part, Recovery
 from core.weights.recovery_steps import Step
 from ui.i18n import t
@@ -84,21 +83,24 @@ def _made(chosen: Recovery, step: Step, took: dict | None) -> None:
         parts.append(t("took {time}", time=duration(took["seconds"])))
     if parts:
         st.caption(" · ".join(parts))
-    compared = recovery_steps.sums(chosen) if step.key == "recover" and step.state == "done" else None
-    if compared is not None:
-        _sum(*compared)
+    total = recovery_steps.element_sum(chosen) if step.key == "recover" and step.state == "done" else None
+    if total is not None:
+        _sum(total, recovery_steps.compared_sum(chosen))
 
 
-def _sum(total: float, published: float | None) -> None:
-    if published is None:
+def _sum(total: float, compared: published.Compared | None) -> None:
+    if compared is None:
         st.caption(t("Sum of all elements: {sum}", sum=f"{total:,.4f}"))
-    elif abs(total - published) <= SUM_TOLERANCE:
-        said = t("Sum of all elements: {sum}, as its authors published it", sum=f"{total:,.4f}")
+        return
+    numbers = {"sum": f"{compared.ours:,.4f}", "published": f"{compared.published:,.4f}"}
+    if compared.agrees:
+        said = t("Sum of all elements, counted as its authors did: {sum}. They published {published}, added in fp32: "
+                 "the same model.", **numbers)  # fmt: skip
         st.caption(f":green[:material/verified:] {said}")
     else:
         st.warning(
-            t("Sum of all elements: {sum}; its authors published {published}. Verify base and difference.",
-              sum=f"{total:,.4f}", published=f"{published:,.4f}"),
+            t("Sum of all elements, counted as its authors did: {sum}. They published {published}, which is another "
+              "model: verify base and difference.", **numbers),
             icon=":material/warning:",
         )  # fmt: skip
 
