@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from core.errors import UserError
@@ -27,13 +27,14 @@ _NAMED = 5  # rows that an error names
 def pair(sides: Sequence[Iterable[Extraction]], *, merge: bool = False, allow_missing: bool = False) -> Iterator[Pair]:
     """`sides`: gold, then predictions. Raises UserError: a row on one side only, double ids, differing texts.
 
-    `merge`: rows of one key are one row, as the published IEPile scorer takes them; holds all rows.
+    `merge`: predicted rows of one id (and source) are one row, and a gold row that is repeated counts once, as
+    in the published IEPile scorer, whose files have a row a call; holds all rows.
     `allow_missing`: a gold row without a prediction meets an empty one. Ids of which none is shared
     (row numbers on one side, say) are not what joins: then texts do.
     """
     by, streams = _peek(sides)
     join = _Join(by, len(sides))
-    yield from join.run([_merged(stream, by) for stream in streams] if merge else streams)
+    yield from join.run([_merged(stream, side) for side, stream in enumerate(streams)] if merge else streams)
     if by != "text" and not join.paired:
         again = _Join("text", len(sides))
         yield from again.run(join.held(side) for side in range(len(sides)))
@@ -42,13 +43,17 @@ def pair(sides: Sequence[Iterable[Extraction]], *, merge: bool = False, allow_mi
 
 
 def _peek(sides: Sequence[Iterable[Extraction]]) -> tuple[str, list[Iterator[Extraction]]]:
+    """What all sides can be joined by, going by their first rows, and the sides with those put back."""
     streams = [iter(side) for side in sides]
-    first = [next(stream, None) for stream in streams]
-    given = [row for row in first if row is not None]
-    whole = [chain([row] if row else [], stream) for row, stream in zip(first, streams, strict=True)]
-    if not all(row.id for row in given):
-        return "text", list(whole)
-    return ("source" if all(_source(row) for row in given) else "id"), list(whole)
+    first = [list(islice(stream, 1)) for stream in streams]
+    whole: list[Iterator[Extraction]] = [chain(rows, stream) for rows, stream in zip(first, streams, strict=True)]
+    return _naming([row for rows in first for row in rows]), whole
+
+
+def _naming(rows: Sequence[Extraction]) -> str:
+    if not all(row.id for row in rows):
+        return "text"
+    return "source" if all(_source(row) for row in rows) else "id"
 
 
 def _source(row: Extraction) -> str:
@@ -67,12 +72,25 @@ def _key(row: Extraction, by: str) -> Key:
     return (_source(row), row.id) if by == "source" else (row.id,)
 
 
-def _merged(rows: Iterable[Extraction], by: str) -> Iterator[Extraction]:
+def _merged(rows: Iterator[Extraction], side: int) -> Iterator[Extraction]:
+    """One row of each id. Rows without ids stay as they are: equal texts may be different rows."""
+    by, (stream,) = _peek([rows])
+    if by == "text":
+        return stream
     held: dict[Key, Extraction] = {}
-    for row in rows:
-        key = _key(row, by)
-        held[key] = _together(held[key], row) if key in held else row
+    for row in stream:
+        known = held.setdefault(key := _key(row, by), row)
+        if known is row:
+            continue
+        if side > 0:
+            held[key] = _together(known, row)
+        elif _records(known) != _records(row):
+            raise _double(row, side)
     return iter(held.values())
+
+
+def _records(row: Extraction) -> tuple[object, ...]:
+    return row.text, row.entities, row.relations, row.events
 
 
 def _together(one: Extraction, other: Extraction) -> Extraction:

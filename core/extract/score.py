@@ -5,8 +5,8 @@ event's trigger its type and place; an argument its role and place, of a trigger
 twice counts once; what has no place in the text never matches.
 
 `iepile`: as IEPile's scorer: words must match, to the letter and as often as gold says them, wherever
-they stand; an argument is its event's type, its role and its words, whatever the trigger. Rows of
-one source and id are put together first.
+they stand; an argument is its event's type, its role and its words, whatever the trigger. Predicted
+rows of one source and id are put together first.
 """
 
 from __future__ import annotations

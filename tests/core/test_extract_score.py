@@ -124,6 +124,26 @@ def test_iepile_puts_the_parts_of_one_row_together() -> None:
         score([whole], [people, places], "ner", "strict")
 
 
+def test_iepile_counts_a_gold_that_each_part_repeats_once() -> None:
+    people, places = ner(entity("person", "Bo")), ner(entity("place", "Rome"))
+    whole = ner(entity("person", "Bo"), entity("place", "Rome"))
+    assert counts(score([whole, whole], [people, places], "ner", "iepile")) == (2, 2, 2)
+    with pytest.raises(UserError, match="The id 1 occurs twice in the gold"):
+        score([people, places], [people, places], "ner", "iepile")
+
+
+def test_iepile_keeps_rows_apart_that_have_the_same_text_and_no_id() -> None:
+    rows = [ner(entity("person", "Bo"), id=""), ner(entity("place", "Rome"), id="")]
+    made = score(rows, rows, "ner", "iepile")
+    assert (counts(made), made.documents) == ((2, 2, 2), 2)
+
+
+def test_iepile_puts_parts_together_also_where_gold_has_no_ids() -> None:
+    whole = ner(entity("person", "Bo"), entity("place", "Rome"), id="")
+    parts = [ner(entity("person", "Bo")), ner(entity("place", "Rome"))]
+    assert counts(score([whole], parts, "ner", "iepile")) == (2, 2, 2)
+
+
 def published(gold: Extraction, pred: Extraction) -> tuple[int, int, int]:
     """formats.md's rules once more, naively: each predicted (text, type) strikes one out of gold's list."""
     left = [(one.text, one.type) for one in gold.entities]
