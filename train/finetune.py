@@ -26,6 +26,7 @@ from train.samples import Store
 REQUEST = "request.json"
 ROW_TOKENS = 512  # attention over longer rows costs more than filling them saves
 PASS_TOKENS = 2048
+WORTH_COMPILING = 100  # passes: fewer take less time than compiling
 
 
 def main() -> int:
@@ -84,6 +85,9 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
     )
     answers = AnswersOnly(model)
     plan = plan_of(request, store, ranks=settings.world_size, packs=packs)
+    if compiles(request, device, plan, deepspeed):
+        say(settings, "Compiling the model's layers; the first pass takes about half a minute.")
+        adapters.compile_layers(model)
     settings.gradient_accumulation_steps, settings.max_steps = plan.passes, plan.steps
     held_out = rows_of(validation, packs=packs) if validation else []
     metrics, stop, no_number = Metrics(request.out, plan, store), StopWhenAsked(), StopAtNaN()
@@ -254,6 +258,13 @@ def packing_is_exact(model: Any, store: Store, pad: int) -> bool:
         model.train(was_training)
     same = torch.equal(beside, beside_other)
     return same and bool((alone - beside).abs().mean() < 0.1 * alone.std())
+
+
+def compiles(request: FinetuneRequest, device: str, plan: Plan, deepspeed: Path | None) -> bool:
+    """Whether layers are compiled: where asked for, or where it can be and pays."""
+    if request.compile != "auto":
+        return request.compile == "on"
+    return deepspeed is None and plan.steps * plan.passes >= WORTH_COMPILING and adapters.can_compile(device)
 
 
 def too_long_for(model: Any, request: FinetuneRequest) -> None:

@@ -88,6 +88,11 @@ class Learning(Request):
         description="Compute activations twice instead of keeping them: less memory, about a third more time",
         json_schema_extra={"advanced": True},
     )
+    compile: AutoSwitch = Field(
+        default="auto",
+        description="Compile the layers first: half a minute that longer trainings win back; needs a C++ compiler",
+        json_schema_extra={"advanced": True},
+    )
     seed: int = Field(
         default=42,
         ge=0,
