@@ -51,6 +51,7 @@ def prepared(request: FinetuneRequest, nodes: tuple[Node, ...] | None = None) ->
             "data": tuple(path.expanduser().absolute() for path in request.data),
             "validation": tuple(path.expanduser().absolute() for path in request.validation),
             "schema_file": request.schema_file and request.schema_file.expanduser().absolute(),
+            "adapter": request.adapter and request.adapter.expanduser().absolute(),
             "hosts": request.hosts and request.hosts.expanduser().absolute(),
         }
     )
