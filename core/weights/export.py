@@ -31,7 +31,7 @@ class ExportRequest(Request):
     model: Path = Field(
         description="Folder of the model in Hugging Face layout", json_schema_extra={"picker": "folder"}
     )
-    out: Path = Field(description="The .gguf file to write", json_schema_extra={"picker": "file"})
+    out: Path = Field(description="The .gguf file to write", json_schema_extra={"picker": "new file"})
     quant: Quant = Field(
         default="Q8_0", description="Number format: Q8_0 is nearly lossless, Q4_0 smallest, BF16 and F16 not quantized"
     )

@@ -10,6 +10,7 @@ from core import settings
 from core.models import Model, read_card
 from core.settings import Endpoint
 from tests.ui.conftest import OpenPage, texts
+from ui.parts import weights_tools
 from ui.parts.model_card import memory_needed
 
 
@@ -111,3 +112,69 @@ def test_the_installed_starter_is_shown_loaded_and_unloaded(open_page: OpenPage,
     assert page.button(key="load.starter").disabled
     page.button(key="models.unload").click().run()
     assert client.status().state == "empty"
+
+
+def test_any_repository_can_be_downloaded(open_page: OpenPage) -> None:
+    settings.write(settings.Settings(language="en"))
+    page = open_page("models")
+    page.text_input(key="add.repository.repo").set_value("not a repository").run()
+    assert "Repo" in page.error[0].value
+    page.text_input(key="add.repository.repo").set_value("someone/something").run()
+    assert not page.error and not page.exception
+    assert not page.button(key="add.repository.start").disabled
+    settings.write(settings.Settings(language="en", offline=True))
+    page.run()
+    assert page.button(key="add.repository.start").disabled
+
+
+def test_parts_are_shown_with_what_they_need(open_page: OpenPage, language: str) -> None:
+    page = open_page("models")
+    page.toggle(key="catalog.fitting").set_value(False)
+    page.toggle(key="catalog.parts").set_value(True).run()
+    page.button(key="catalog.more").click().run()
+    assert not page.exception
+    said = texts(page).replace("\\", "")
+    for title in ("ZhiXi 13B diff (fp32)", "ZhiXi 13B LoRA", "LLaMA 13B (bring your own)", "KnowLM 13B base v1.0"):
+        assert title in said
+    tables = [str(table.value) for table in page.table]
+    assert any("450 MB" in table and "zhixi" in table for table in tables)
+    assert any("oneke" in table and "Q4_0" in table for table in tables)
+
+
+def test_weights_are_worked_on_by_a_form_with_its_plan(
+    open_page: OpenPage, workspace: Path, tmp_path: Path, language: str
+) -> None:
+    from core.jobs import store
+    from core.operation import Silent
+    from core.weights.sample_family import SampleFamilyRequest
+    from core.weights.sample_family import run as make_family
+
+    make_family(SampleFamilyRequest(out=tmp_path / "family"), Silent())
+    page = open_page("models")
+    page.selectbox(key="tools.which").set_value("weights recover").run()
+    assert not page.exception and not page.error, "what is still missing is no error"
+    for name in ("base", "delta"):
+        page.text_input(key=f"tools.weights recover.{name}").set_value(str(tmp_path / "family" / name))
+    page.text_input(key="tools.weights recover.out").set_value(str(tmp_path / "out")).run()
+    page.toggle(key="tools.weights recover.plan").set_value(True).run()
+    assert "model.embed_tokens.weight" in page.code[0].value
+    page.button(key="tools.weights recover.start").click().run()
+    (job,) = store.all_jobs()
+    assert store.wait(job.id, 60).state == "done"
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("which", weights_tools.TOOLS)
+def test_every_tool_has_a_form_and_says_what_is_wrong(
+    open_page: OpenPage, tmp_path: Path, language: str, which: str
+) -> None:
+    page = open_page("models")
+    page.selectbox(key="tools.which").set_value(which).run()
+    for box in [*page.text_input, *page.text_area]:
+        if str(box.key).startswith(f"tools.{which}."):
+            box.set_value(
+                str(tmp_path / ("none.gguf" if which.endswith("export") and "out" in str(box.key) else "none"))
+            )
+    page.run()
+    assert not page.exception
+    assert page.error or which == "models verify"

@@ -1,4 +1,4 @@
-"""Two small forms that name a model from elsewhere: a path on this machine, an OpenAI-compatible server."""
+"""Small forms that name a model from elsewhere: a path on this machine, a hub's repository, a server."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from core.errors import UserError
 from core.settings import Endpoint
 from ui.i18n import t
 from ui.parts.errors import show_error
+from ui.parts.operation_form import operation_form
 
 
 def add_local() -> None:
@@ -20,6 +21,14 @@ def add_local() -> None:
         st.caption(t("It stays where it is; only its path is kept."))
         if st.form_submit_button(t("Add this model"), icon=":material/add:"):
             _add_local(place.strip())
+
+
+def add_repository() -> None:
+    offline = settings.read().offline
+    st.caption(t("Any repository, whole or in part. What is gated needs a token: see Settings."))
+    if offline:
+        st.caption(t("Offline is switched on in Settings, so nothing is downloaded."))
+    operation_form("models download", "add.repository", disabled=offline)
 
 
 def add_endpoint() -> None:

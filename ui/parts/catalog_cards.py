@@ -36,9 +36,12 @@ def catalog_cards() -> None:
             key="catalog.source",
         ) or "hub"  # fmt: skip
         only_fitting = st.toggle(t("Only what fits this machine"), True, key="catalog.fitting")
+        parts = st.toggle(
+            t("Also parts"), key="catalog.parts", help=t("Bases, weight differences and adapters to make a model from")
+        )
     if settings.read().offline:
         st.caption(t("Offline is switched on in Settings, so nothing is downloaded."))
-    offers = _offers(set(languages), source, only_fitting=only_fitting)
+    offers = _offers(set(languages), source, only_fitting=only_fitting, parts=parts)
     if not offers:
         st.caption(t("None of the catalog's models is left; choose fewer languages, or a server."))
     shown = offers if len(offers) <= SHOWN or st.session_state.get("catalog.all") else offers[:SHOWN]
@@ -55,21 +58,22 @@ def catalog_cards() -> None:
         )
 
 
-def _offers(languages: set[str], source: SourceName, *, only_fitting: bool) -> list[Offer]:
-    """What runs alone and can be fetched: made for extraction first, then what fits as it is."""
+def _offers(languages: set[str], source: SourceName, *, only_fitting: bool, parts: bool) -> list[Offer]:
+    """What can be fetched, and parts to bring oneself: made for extraction first, then what fits as it is."""
     machine = resources.machine()
     found = [
         (entry, fit)
         for entry in catalog.entries()
-        if entry.runs_alone and _published(entry, source) and languages <= set(entry.languages)
+        if (parts or entry.runs_alone) and _published(entry, source) and languages <= set(entry.languages)
         if (fit := catalog.fits(entry, machine)).ok or not only_fitting
     ]
-    return sorted(found, key=lambda offer: (not offer[0].trained_for_extraction, not offer[1].ok))
+    return sorted(found, key=lambda offer: (offer[0].runs_alone, not offer[0].trained_for_extraction, not offer[1].ok))
 
 
 def _published(entry: catalog.Entry, source: SourceName) -> bool:
-    """A mirror serves what the hub does."""
-    return ("modelscope" if source == "modelscope" else "hub") in entry.sources
+    """A mirror serves what the hub does. What nobody may pass on is brought by the person, whatever the source."""
+    is_brought = not entry.sources and not entry.runs_alone
+    return is_brought or ("modelscope" if source == "modelscope" else "hub") in entry.sources
 
 
 def _card(entry: catalog.Entry, fit: catalog.Fit, source: SourceName) -> None:
@@ -80,17 +84,46 @@ def _card(entry: catalog.Entry, fit: catalog.Fit, source: SourceName) -> None:
         st.badge(size, icon=":material/download:", color="gray")
         st.badge(language_names(entry.languages), icon=":material/translate:", color="gray")
         st.badge(entry.license, icon=":material/license:", color="gray")
-        if entry.trained_for_extraction:
+        if not entry.runs_alone:
+            st.badge(_kind_name(entry), icon=":material/extension:", color="blue")
+        elif entry.trained_for_extraction:
             st.badge(t("trained for extraction"), icon=":material/data_object:", color="primary")
     mark = ":green[:material/check:]" if fit.ok else ":red[:material/close:]"
     verdict = t("Fits this machine") if fit.ok else t("Does not fit this machine")
     st.caption(f"{mark} {verdict}: {plain(t(fit.why, **fit.values))}")
     if entry.note:
         st.caption(plain(t(entry.note)))
-    _get(entry, source)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _get(entry, source)
+        with st.popover(t("What it needs"), icon=":material/info:"):
+            st.table(_facts(entry), border="horizontal", hide_header=True, hide_index=True, width="content")
+        if entry.kind in ("delta", "adapter"):
+            st.page_link("views/recover.py", label=t("Recover"), icon=":material/healing:")
+
+
+def _kind_name(entry: catalog.Entry) -> str:
+    return {"base": t("base"), "delta": t("weight difference"), "adapter": t("adapter")}.get(entry.kind, entry.kind)
+
+
+def _facts(entry: catalog.Entry) -> list[list[str]]:
+    """Prompt dialect, context, and memory: to run in each precision, to recover."""
+    rows = [[t("Prompt dialect"), entry.dialect], [t("Context"), t("{n} tokens", n=f"{entry.context:,}")]]
+    if entry.kind in ("model", "base"):
+        rows += [
+            [t("Memory to run as {precision}", precision=one), resources.size(catalog.memory_to_run(entry, one))]
+            for one in catalog.precisions(entry)
+        ]
+    if (ram := catalog.memory_to_recover(entry)) is not None:
+        rows.append([t("Memory to recover or merge"), resources.size(ram)])
+    if (disk := catalog.disk_to_recover(entry)) is not None:
+        rows.append([t("Disk to recover, at its peak"), resources.size(disk)])
+    return rows
 
 
 def _get(entry: catalog.Entry, source: SourceName) -> None:
+    if not entry.sources:
+        st.badge(t("bring your own"), icon=":material/folder_open:", color="orange")
+        return
     with errors_shown():
         request = download.for_entry(entry, source)
         if any(model.path and model.path.is_relative_to(request.folder) for model in models.installed()):

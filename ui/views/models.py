@@ -13,11 +13,12 @@ from core.inference import client
 from core.inference.engine import engines
 from core.models import Model
 from ui.i18n import t
-from ui.parts.add_model import add_endpoint, add_local, remove_endpoint, remove_local
+from ui.parts.add_model import add_endpoint, add_local, add_repository, remove_endpoint, remove_local
 from ui.parts.catalog_cards import catalog_cards
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.model_card import facts, fit_line, memory_needed
 from ui.parts.starter_card import nothing_to_run, starter_card
+from ui.parts.weights_tools import weights_tools
 
 BESIDE = 2
 
@@ -38,6 +39,7 @@ def page() -> None:
                 _card(model, status, primary=model.ref == first)
     _add()
     catalog_cards()
+    weights_tools()
 
 
 def _loaded(status: client.HostStatus) -> None:
@@ -179,9 +181,11 @@ def _remove(model: Model) -> None:
 
 def _add() -> None:
     st.subheader(t("Add a model"))
-    local, server = st.tabs([t("From this machine"), t("From a server")])
+    local, hub, server = st.tabs([t("From this machine"), t("From a hub"), t("From a server")])
     with local:
         add_local()
+    with hub:
+        add_repository()
     with server:
         add_endpoint()
 
