@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -50,17 +51,22 @@ class Tail:
     file: Path
     place: int = 0
     _rest: bytes = field(default=b"", repr=False)
-    _known: frozenset[str] = frozenset()
+    _number: int = 0
+    """The file's, on its disk: another one means that it was written anew."""
+    _known: deque[str] = field(default_factory=deque, repr=False)
+    _again: bool = False
 
     def skip(self) -> None:
-        """Pass over what is there now, also if a resumed training writes the file again without its last lines."""
-        self._known = frozenset(self.lines())
+        """Pass over what is there now, also if a resumed training writes it again up to its checkpoint."""
+        self._known.extend(self.lines())
 
     def lines(self) -> Iterator[str]:
         try:
             with self.file.open("rb") as handle:
-                if self.file.stat().st_size < self.place:
-                    self.place, self._rest = 0, b""
+                state = os.fstat(handle.fileno())
+                if self._number not in (0, state.st_ino) or state.st_size < self.place:
+                    self.place, self._rest, self._again = 0, b"", True
+                self._number = state.st_ino
                 handle.seek(self.place)
                 added = handle.read()
         except FileNotFoundError:
@@ -69,8 +75,11 @@ class Tail:
         *whole, self._rest = (self._rest + added).split(b"\n")
         for line in whole:
             text = line.decode("utf-8", "replace").rstrip("\r")
-            if text not in self._known:
-                yield text
+            if self._again and self._known and self._known[0] == text:
+                self._known.popleft()
+                continue
+            self._again = False
+            yield text
 
 
 def run(plan: Plan, out: Path, progress: Progress, patience: float = PATIENCE) -> Outcome:

@@ -68,7 +68,8 @@ def test_two_machines_meet_at_the_first_ones_address():
         for rank in (0, 1)
     ]
     assert commands(made(TWO, launcher="accelerate")) == [
-        f"/env/bin/python -m accelerate.commands.launch --config_file /out/accelerate.yaml --machine_rank {rank} {CHILD}"
+        "/env/bin/python -m accelerate.commands.launch --config_file /out/accelerate.yaml "
+        f"--machine_rank {rank} {CHILD}"
         for rank in (0, 1)
     ]
     assert commands(made(TWO, launcher="deepspeed")) == [
