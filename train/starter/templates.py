@@ -10,6 +10,7 @@ A world is worlds/WORLD.json (types and their wordings) and templates/WORLD.txt,
 - `# ` starts a comment line, `! ` a template that is kept out of training, with its triggers.
 
 "a"/"an" before a slot is put right, doubled blanks and full stops are removed, a sentence starts with a capital.
+A small article that a list's name starts with (the Danube, a gunman) stands before the span, not in it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ HERE = Path(__file__).parent
 # A brand or a gene keeps its small letter where it starts a sentence.
 KEEPS_ITS_CASE = {"company", "product", "software", "website", "gene", "protein", "bank", "chemical", "programming"}
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+ARTICLES = ("the ", "a ", "an ")
 SLOT = re.compile(r"(~?)([a-z_]+)(?: ([A-Za-z][A-Za-z0-9]*))?")
 
 
@@ -98,7 +100,7 @@ class Template:
 
 
 def worlds() -> list[str]:
-    return sorted(path.stem for path in (HERE / "worlds").glob("*.json"))
+    return sorted(p.stem for p in (HERE / "worlds").glob("*.json") if (HERE / "templates" / f"{p.stem}.txt").exists())
 
 
 @cache
@@ -141,8 +143,8 @@ def load_templates(name: str) -> tuple[Template, ...]:
 
 def parse(line: str, world: World, number: int = 1) -> Template:
     kept_out = line.startswith("!")
-    text, _, records = line.lstrip("!").strip().partition(" || ")
-    reader = _Reader(text, world)
+    text, _, records = (line.lstrip("!").strip() + " ").partition(" || ")
+    reader = _Reader(text.strip(), world)
     pieces = reader.pieces(closer="")
     relations, events = [], []
     for record in filter(None, (part.strip() for part in records.split(" ; "))):
@@ -310,10 +312,17 @@ class _Writer:
 
     def slot(self, slot: Slot) -> None:
         text = self.given.pop(slot.kind, None) or self.name(slot.kind)
+        self.used[slot.kind] = text
+        article = next((word for word in ARTICLES if text.startswith(word)), "")
+        text = text.removeprefix(article)
+        if article:
+            if re.search(r"(?:^|\s)(?:[Tt]he|[Aa]n?) $", self.out[-5:]):
+                self.out = re.sub(r"\S+ $", "", self.out)
+            self.literal(article if self.out else article.capitalize())
+        else:
+            self.article(text)
         if not self.out and slot.kind not in KEEPS_ITS_CASE:
             text = text[0].upper() + text[1:]
-        self.used[slot.kind] = text
-        self.article(text)
         span = self.mark(text)
         if slot.name:
             self.spans[slot.name] = span
