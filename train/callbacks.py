@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import math
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,21 @@ class Metrics(TrainerCallback):
         if made:
             told = {"step": state.global_step, "total_steps": state.max_steps, "memory": _memory()}
             _append(self._file, told | made)
+
+
+class GiveBackMemory(TrainerCallback):
+    """glibc keeps freed memory of ever different sizes in pieces; without this a training on a processor grows by
+    about 100 MB a step."""
+
+    def __init__(self) -> None:
+        self._trim: Any = None
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError, AttributeError):
+                self._trim = ctypes.CDLL("libc.so.6").malloc_trim
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._trim is not None and args.device.type == "cpu":
+            self._trim(0)
 
 
 class StopWhenAsked(TrainerCallback):

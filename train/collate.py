@@ -10,6 +10,8 @@ from train.packing import Row
 from train.samples import Store
 
 ALONE = -1
+EVEN = 32
+"""Rows are padded to a multiple of this: with fewer different shapes, allocators and kernels reuse what they made."""
 
 
 def tensors(rows: list[Row], store: Store, pad: int) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def tensors(rows: list[Row], store: Store, pad: int) -> dict[str, Any]:
     import torch
 
     laid = [_lay(row, store) for row in rows] or [_nothing(pad)]
-    length = max(len(one["ids"]) for one in laid)
+    length = -(-max(len(one["ids"]) for one in laid) // EVEN) * EVEN
     shape = (len(laid), length)
     ids, positions = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
     own, parent = np.full(shape, ALONE, np.int64), np.full(shape, ALONE - 1, np.int64)

@@ -48,7 +48,7 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
     import torch
     from transformers import AutoTokenizer, set_seed
 
-    from train.callbacks import Metrics, StopAtNaN, StopWhenAsked
+    from train.callbacks import GiveBackMemory, Metrics, StopAtNaN, StopWhenAsked
     from train.trainer import AnswersOnly, PackedTrainer, Passes
 
     base, card = base_of(request.base)
@@ -102,7 +102,7 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
         train_dataset=Passes(plan),
         eval_dataset=Passes(plan) if request.eval_every else None,  # asked for by the Trainer; evaluate() reads its own
         processing_class=tokenizer,
-        callbacks=[metrics, stop, no_number],
+        callbacks=[metrics, stop, no_number, GiveBackMemory()],
     )
     metrics.trainer = trainer
     say(
