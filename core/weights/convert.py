@@ -13,13 +13,15 @@ from core.weights.checkpoint import (
     CONFIG_FILES,
     TOKENIZER_FILES,
     Checkpoint,
+    inside,
     open_checkpoint,
+    read_json,
     small_files,
     without_derived,
 )
 from core.weights.delta import WeightsResult, receipt
 from core.weights.dtypes import FLOATS, DtypeChoice, chosen
-from core.weights.meta_tokenizer import read_meta_tokenizer
+from core.weights.meta_tokenizer import has_meta_tokenizer, read_meta_tokenizer
 from core.weights.plan import SHARD_GB, Plan, Planned, ShardGB, config_bytes, into_shards, refuse_overlap
 
 
@@ -69,6 +71,26 @@ def _small_files(source: Checkpoint, planned: list[Planned]) -> dict[str, Path |
     if source.layout != "meta":
         files: dict[str, Path | bytes] = {**small_files(source.folder, (*CONFIG_FILES, *TOKENIZER_FILES))}
         return {**files, "config.json": config_bytes(source.config, planned)} if source.config else files
+    if not has_meta_tokenizer(source.folder) and (source.folder / "tokenizer.json").exists():
+        # Meta's layout written by others, whose tokenizer Meta's own format can't hold
+        files = {**small_files(source.folder, TOKENIZER_FILES)}
+        return {**files, "config.json": config_bytes(source.config, planned, **_ends(source.folder))}
     tokenizer = read_meta_tokenizer(source.folder, scaled="rope_scaling" in source.config)
     ends = {"bos_token_id": tokenizer.bos, "eos_token_id": tokenizer.eos}
     return {"config.json": config_bytes(source.config, planned, **ends), **tokenizer.files}
+
+
+def _ends(folder: Path) -> dict[str, int]:
+    """Numbers of the tokens that begin and end a text, as a Hugging Face tokenizer names them."""
+    tokenizer = read_json(inside(folder, "tokenizer.json"))
+    path = folder / "tokenizer_config.json"
+    settings = read_json(inside(folder, path.name)) if path.exists() else {}
+    numbers = {**(tokenizer.get("model") or {}).get("vocab", {})}
+    numbers |= {entry["content"]: entry["id"] for entry in tokenizer.get("added_tokens", [])}
+    found = {}
+    for name in ("bos_token", "eos_token"):
+        token = settings.get(name)
+        token = token.get("content") if isinstance(token, dict) else token
+        if token in numbers:
+            found[f"{name}_id"] = numbers[token]
+    return found

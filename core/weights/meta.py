@@ -74,8 +74,9 @@ def config_of(params: dict[str, Any], tensors: dict[str, View]) -> dict[str, Any
     theta = float(params.get("rope_theta", 10_000.0))
     third = vocabulary > 100_000
     scaled = bool(params.get("use_scaled_rope"))
-    # LLaMA 1: norm_eps 1e-6 and 2,048 positions; LLaMA 2: 1e-5 and 4,096; LLaMA 3: a vocabulary of 128,256.
-    second = params.get("norm_eps", 1e-6) >= 9e-6 or "n_kv_heads" in params
+    # LLaMA 1: norm_eps 1e-6 (65B 1e-5) and 2,048 positions; LLaMA 2: 1e-5 and 4,096, its 70B with fewer
+    # heads of keys; LLaMA 3: a vocabulary of 128,256.
+    second = "n_kv_heads" in params or (params.get("norm_eps", 1e-6) >= 9e-6 and dim < 8192)
     positions = 131_072 if scaled else 8192 if third else 4096 if second else 2048
     config: dict[str, Any] = {
         "architectures": ["LlamaForCausalLM"],

@@ -37,16 +37,20 @@ class MetaTokenizer:
     eos: int
 
 
+def has_meta_tokenizer(folder: Path) -> bool:
+    """In the folder, or in the one above it: LLaMA 1 keeps one for all sizes."""
+    return any((place / "tokenizer.model").exists() for place in (folder, folder.parent))
+
+
 def read_meta_tokenizer(folder: Path, *, scaled: bool) -> MetaTokenizer:
     """`scaled`: LLaMA 3.1 or later, whose special tokens have other names. Raises UserError."""
-    place = folder if (folder / "tokenizer.model").exists() else folder.parent  # LLaMA 1 keeps one for all sizes
-    if not (place / "tokenizer.model").exists():
+    if not has_meta_tokenizer(folder):
         raise UserError(
             "tokenizer.model is missing from {folder}.",
             remedy="Copy it there: it came with the weights.",
             folder=folder,
         )
-    path = inside(place, "tokenizer.model")
+    path = inside(folder if (folder / "tokenizer.model").exists() else folder.parent, "tokenizer.model")
     head = path.open("rb").read(200)
     if b"\n" in head and head.split(b"\n")[0].endswith(b" 0"):
         return _ranked(path, scaled)

@@ -27,7 +27,7 @@ from core.weights.checkpoint import TOKENIZER_FILES, Checkpoint, open_checkpoint
 from core.weights.dtypes import Floats
 from core.weights.lora import Adapted, LowRank
 from core.weights.meta import to_meta_name
-from core.weights.plan import STREAM_RAM, Plan, Planned, Shard, config_bytes, into_shards, refuse_overlap
+from core.weights.plan import STREAM_RAM, Plan, Planned, Shard, config_bytes, content, into_shards, refuse_overlap
 from core.weights.tensors import Blob
 from core.weights.torch_file import write_torch
 from core.weights.views import Columns, RotaryRows, Rows, Sum, View
@@ -111,6 +111,8 @@ def run(request: SampleFamilyRequest, progress: Progress) -> SampleFamilyResult:
     originals = {name: Sum(view, noise[name], -1) for name, view in tuned.items()}
     with stream.disk_may_fill(request.out), stream.locked(request.out / stream.WORK):
         write_base(base, originals, config)
+        for name, source_of in _tokenizer(folder).items():
+            durable.write_text(base / name, content(source_of).decode())
     progress.log("writing the difference and the adapter")
     planned = [Planned(name, "F16", view) for name, view in noise.items()]
     files = {"config.json": config_bytes(config, planned), **_tokenizer(folder)}

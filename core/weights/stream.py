@@ -398,8 +398,20 @@ def _manifest(plan: Plan, shards: list[dict]) -> dict:
         "element_sum": sum(tensor["sum"] for tensor in tensors),
         "unequal_elements": sum(tensor.get("unequal", 0) for tensor in tensors),
         "files": {shard["shard"]: shard["sha256"] for shard in shards},
+        "small_files": {
+            name: hashlib.sha256(data).hexdigest()
+            for name, data in [*((name, content(source)) for name, source in plan.small_files.items()), *_index(plan)]
+        },
         "shards": shards,
     }
+
+
+def _index(plan: Plan) -> list[tuple[str, bytes]]:
+    """The index's name and bytes; none where one file holds all."""
+    if len(plan.shards) == 1:
+        return []
+    weight_map = {planned.name: shard.name for shard in plan.shards for planned in shard.tensors}
+    return [(INDEX, json.dumps({"metadata": {"total_size": plan.bytes}, "weight_map": weight_map}, indent=2).encode())]
 
 
 def _publish(plan: Plan, out: Path, work: Path, manifest: dict) -> None:
@@ -412,10 +424,8 @@ def _publish(plan: Plan, out: Path, work: Path, manifest: dict) -> None:
         if (work / shard.name).exists():
             (work / shard.name).replace(out / shard.name)
     durable.sync_folder(out)
-    if len(plan.shards) > 1:  # last: a folder with an index is a whole model
-        weight_map = {planned.name: shard.name for shard in plan.shards for planned in shard.tensors}
-        index = {"metadata": {"total_size": plan.bytes}, "weight_map": weight_map}
-        _put_file(out, work, INDEX, json.dumps(index, indent=2).encode())
+    for name, data in _index(plan):  # last: a folder with an index is a whole model
+        _put_file(out, work, name, data)
 
 
 def _put_file(out: Path, work: Path, name: str, data: bytes) -> None:

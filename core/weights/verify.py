@@ -221,7 +221,8 @@ def _manifest(folder: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
     try:
-        files = json.loads(file.read_text("utf-8"))["files"]
+        made = json.loads(file.read_text("utf-8"))
+        files = made.get("small_files", {}) | made["files"]
         return {str(name): str(digest) for name, digest in files.items()}
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(

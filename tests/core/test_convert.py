@@ -152,6 +152,30 @@ def test_a_converted_llama_computes_what_metas_arithmetic_computes(tmp_path, gen
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("generation", "params", "dim", "words", "positions"),
+    [
+        ("LLaMA 13B", {"norm_eps": 1e-6}, 5120, 32_000, 2048),
+        ("LLaMA 65B", {"norm_eps": 1e-5}, 8192, 32_000, 2048),
+        ("Llama 2 13B", {"norm_eps": 1e-5}, 5120, 32_000, 4096),
+        ("Llama 2 70B", {"norm_eps": 1e-5, "n_kv_heads": 8}, 8192, 32_000, 4096),
+        ("Llama 3 8B", {"norm_eps": 1e-5, "n_kv_heads": 8, "rope_theta": 500_000.0}, 4096, 128_256, 8192),
+        ("Llama 3.1 8B", {"norm_eps": 1e-5, "n_kv_heads": 8, "use_scaled_rope": True}, 4096, 128_256, 131_072),
+    ],
+)
+def test_every_generation_keeps_its_number_of_positions(generation, params, dim, words, positions):
+    from core.weights.meta import config_of
+    from core.weights.views import Zeros
+
+    tensors = {
+        "model.embed_tokens.weight": Zeros(words, dim),
+        "model.layers.0.mlp.gate_proj.weight": Zeros(11, dim),
+        "model.layers.0.self_attn.q_proj.weight": Zeros(dim, dim),
+    }
+    config = config_of({"n_heads": dim // 128, "n_layers": 1, **params}, tensors)
+    assert (config["max_position_embeddings"], config["head_dim"]) == (positions, 128), generation
+
+
 def test_a_llama_2_tokenizer_stays_itself(tmp_path):
     import sentencepiece
 

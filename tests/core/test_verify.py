@@ -20,6 +20,9 @@ from core.models import Card
 from core.operation import Silent
 from core.paths import PROJECT
 from core.weights import verify
+from core.weights.delta import RecoverRequest, recover
+from core.weights.sample_family import SampleFamilyRequest
+from core.weights.sample_family import run as make_family
 from core.weights.verify import VerifyRequest, check, run
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -143,6 +146,23 @@ def test_what_lies_in_a_folder_of_its_own_is_checked_by_its_own_records(model: P
     assert damage(outer).values["broken"] == f"hf/{SHARDS[1]}"
     (inner / SHARDS[1]).unlink()
     assert damage(outer).values["missing"] == f"hf/{SHARDS[1]}"
+
+
+def test_of_a_model_made_here_every_file_is_known(workspace: Path, tmp_path: Path) -> None:
+    family = make_family(SampleFamilyRequest(out=tmp_path / "family"), Silent())
+    request = RecoverRequest(base=family.base, delta=family.delta, out=tmp_path / "out", shard_gb=0.0005)
+    recover(request, Silent())
+    result = run(VerifyRequest(folder=tmp_path / "out"), Silent())
+    assert result.unverifiable == () and {INDEX, "config.json", "tokenizer.json"} < set(result.good)
+    dice = random.Random(2)
+    for name in result.good:
+        path = tmp_path / "out" / name
+        sound = path.read_bytes()
+        spoiled = bytearray(sound)
+        spoiled[dice.randrange(len(spoiled))] ^= 1 << dice.randrange(8)
+        path.write_bytes(spoiled)
+        assert name in damage(tmp_path / "out").values["broken"]
+        path.write_bytes(sound)
 
 
 def test_metas_checklist_is_believed(workspace: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from core.models import STARTER
 from core.operation import Silent
 from core.weights.adapter import MergeRequest, merge
+from core.weights.convert import ConvertRequest, convert
 from core.weights.delta import RecoverRequest, recover
 from core.weights.export import ExportRequest, run
 from core.weights.sample_family import SampleFamilyRequest
@@ -50,3 +51,15 @@ def test_without_a_starter_the_family_is_random_and_still_walks(workspace, tmp_p
     assert tokenizer.decode(tokenizer("Any text, 王").input_ids) == "Any text, 王"
     made = run(ExportRequest(model=tmp_path / "merged", out=tmp_path / "end.gguf"), Silent())
     assert made.out.stat().st_size > 500_000
+
+
+def test_its_base_can_be_converted_on_its_own_and_recovers_to_the_same(workspace, tmp_path):
+    family = walk(tmp_path)
+    convert(ConvertRequest(source=family.base, out=tmp_path / "base"), Silent())
+    config = transformers.AutoConfig.from_pretrained(tmp_path / "base")
+    assert (config.bos_token_id, config.eos_token_id) == (256, 257)
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "base")("Any").input_ids
+    request = RecoverRequest(base=tmp_path / "base", delta=family.delta, out=tmp_path / "again", dtype="float32")
+    recover(request, Silent())
+    same = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("recovered", "again")]
+    assert same[0] == same[1]
