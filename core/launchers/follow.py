@@ -107,14 +107,15 @@ def run(plan: Plan, out: Path, progress: Progress, patience: float = PATIENCE) -
         while not _over(running):
             time.sleep(POLL)
             _tell(metrics, printed, seen, progress)
+        codes = [made.poll() for made in running]  # before those that still run are ended by us
     except (Cancelled, KeyboardInterrupt):
         _stop(plan, running, out, patience)
         raise
     finally:
         _stop(plan, running, out, 0)
         _tell(metrics, printed, seen, progress)
-    if not _ended_well(plan, running, seen, was_stopped=(out / contract.STOP).exists()):
-        raise _death(plan, running, seen, log, since)
+    if not _ended_well(plan, codes, seen, was_stopped=(out / contract.STOP).exists()):
+        raise _death(plan, codes, seen, log, since)
     return seen
 
 
@@ -228,22 +229,22 @@ def _kill(made: subprocess.Popen) -> None:
     made.wait()
 
 
-def _ended_well(plan: Plan, running: list[subprocess.Popen], seen: Outcome, *, was_stopped: bool) -> bool:
-    if any(made.returncode for made in running):
+def _ended_well(plan: Plan, codes: list[int | None], seen: Outcome, *, was_stopped: bool) -> bool:
+    if any(codes):
         return False
     # DeepSpeed's launcher ends with 0 also where a signal killed its training.
     return plan.launcher != "deepspeed" or was_stopped or 0 < seen.total <= seen.step
 
 
-def _death(plan: Plan, running: list[subprocess.Popen], seen: Outcome, log: Path, since: int) -> UserError:
+def _death(plan: Plan, codes: list[int | None], seen: Outcome, log: Path, since: int) -> UserError:
     lines = tail(log, since)
     said = _said(lines)
     if said is not None:
         return said
-    # Of several that ended, the one that was not ended by us.
-    number = next((place for place, made in enumerate(running) if made.returncode not in (0, -KILLED)), 0)
-    code = running[number].returncode
-    if running[0].returncode in (-KILLED, 128 + KILLED):
+    number = next((place for place, code in enumerate(codes) if code), 0)
+    code = codes[number]
+    # torchrun ends with 1 itself and tells of the signal.
+    if code in (-KILLED, 128 + KILLED) or any("Signal 9 (SIGKILL)" in line for line in lines):
         return UserError(
             "The training was killed at step {step}; most likely memory ran out.",
             remedy="Choose smaller passes (--micro-batch-tokens) or --gradient-checkpointing on, and go on with "

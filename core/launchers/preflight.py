@@ -54,10 +54,10 @@ def check(nodes: Sequence[Node], needed: Sequence[Path], port: int) -> tuple[Nod
     asked = questions(nodes, needed)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(_answer, asked))
-    made = [_filled(nodes[0], own, own)]
+    made = [filled(nodes[0], own, own)]
     for node, answer in zip(nodes[1:], answers, strict=True):
         compare(node.name, own, answer)
-        made.append(_filled(node, answer, own))
+        made.append(filled(node, answer, own))
     return tuple(made)
 
 
@@ -108,7 +108,7 @@ def compare(host: str, own: dict[str, Any], other: dict[str, Any]) -> None:
         )
 
 
-def _filled(node: Node, answer: dict[str, Any], own: dict[str, Any]) -> Node:
+def filled(node: Node, answer: dict[str, Any], own: dict[str, Any]) -> Node:
     """Slots are the GPUs that are there, unless the hostfile names fewer. Raises UserError where it names more."""
     gpus = answer["gpus"]
     slots = node.slots or gpus or 1

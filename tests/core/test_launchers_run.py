@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -336,12 +337,11 @@ def test_a_gpu_beside_a_torch_for_the_processor_is_noticed(monkeypatch, tmp_path
 
 
 def test_which_torch_is_installed_is_read_without_importing_it():
-    code = (
-        "import sys; from core.launchers import gpu; from importlib import metadata; told = gpu.torch_cuda(); "
-        "assert 'torch' not in sys.modules; import torch; assert told == torch.version.cuda, told"
-    )
+    code = "import sys; from core.launchers import gpu; print(gpu.torch_cuda()); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    build = metadata.version("torch").partition("+")[2]
+    assert (done.stdout.strip() == "None") == (build == "cpu" or sys.platform == "darwin")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no TERM")
