@@ -147,13 +147,18 @@ class PackedTrainer(Trainer):
         model.eval()
         for rows in self._validation:
             inputs = {name: value.to(self.args.device) for name, value in tensors(rows, store, self._pad).items()}
-            with self.compute_loss_context_manager():
+            with self._autocast():
                 losses = self._nll(model, inputs).double().cpu().numpy()
             of = inputs["of"].cpu().numpy()
             made[:, 0] += np.bincount(of, losses, len(made))
             made[:, 1] += np.bincount(of, minlength=len(made))
         model.train(was_training)
         return made
+
+    def _autocast(self) -> Any:
+        """What accelerate wraps the model in once training begins; asked for here since it may not have begun."""
+        dtype = torch.bfloat16 if self.args.bf16 else torch.float16
+        return torch.autocast(self.args.device.type, dtype, enabled=self.args.bf16 or self.args.fp16)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
