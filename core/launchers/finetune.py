@@ -187,14 +187,14 @@ def plan_lines(request: FinetuneRequest) -> list[str]:
         f"{how.tokens} tokens, gradient checkpointing {'on' if how.checkpointing else 'off'}, {how.ranks} processes",
         *made.commands().lines(),
     ]
-    note = gpu.unused_note()
-    return [*lines, *([note] if note else [])]
+    note = gpu.unused()
+    return [*lines, *([str(note)] if note else [])]
 
 
 @operation("train", "finetune", estimate=estimate, plan=plan_lines)
 def run(request: FinetuneRequest, progress: Progress) -> FinetuneResult:
-    if note := gpu.unused_note():
-        progress.log(note)
+    if note := gpu.unused():
+        progress.log(str(note))
     if request.dry_run:
         made = prepare.prepared(request)
         return FinetuneResult(out=made.request.out, plan=tuple(made.commands().lines()))

@@ -38,14 +38,15 @@ def usable() -> int:
     return len(resources.gpus()) if torch_cuda() else 0
 
 
-def unused_note() -> str | None:
+def unused() -> UserError | None:
     """What to do where there is a GPU that the installed torch can't use; None where all is well."""
     if torch_cuda() or not is_there():
         return None
-    return (
-        "This machine has an NVIDIA GPU, but the installed torch was built without CUDA, so training uses the "
-        f"processor. Install it again with `pip install --force-reinstall torch=={_torch_version()}` and the "
-        "index that the selector on pytorch.org names for CUDA."
+    return UserError(
+        "This machine has an NVIDIA GPU, but the installed torch was built without CUDA, so training uses the processor.",
+        remedy="Run `pip install --force-reinstall torch=={version}` with the index address that the selector on "
+        "pytorch.org names for CUDA.",
+        version=_torch_version(),
     )
 
 

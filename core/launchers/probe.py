@@ -22,7 +22,7 @@ def found(paths: list[str]) -> dict[str, Any]:
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "missing": [path for path in paths if not Path(path).exists()],
         "gpus": gpu.usable(),
-        "gpu_unused": gpu.unused_note() is not None,
+        "gpu_unused": gpu.unused() is not None,
         "cores": resources.cores(),
     }
 

@@ -329,10 +329,10 @@ def test_a_gpu_beside_a_torch_for_the_processor_is_noticed(monkeypatch, tmp_path
     monkeypatch.setattr(gpu, "torch_cuda", lambda: None)
     monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none")
     monkeypatch.setattr(gpu.resources, "gpus", lambda: ())
-    assert gpu.unused_note() is None
+    assert gpu.unused() is None
     (tmp_path / "version").touch()
     monkeypatch.setattr(gpu, "DRIVER", tmp_path / "version")
-    assert "pip install --force-reinstall torch==" in gpu.unused_note()
+    assert "pip install --force-reinstall torch==" in str(gpu.unused())
     assert gpu.usable() == 0
 
 
