@@ -50,6 +50,11 @@ class DownloadRequest(Request):
     exclude: tuple[str, ...] = Field(
         default=(), description="No files that match one of these patterns", json_schema_extra={"advanced": True}
     )
+    one_format: bool = Field(
+        default=False,
+        description="Of weights that are there in several formats only the safetensors",
+        json_schema_extra={"advanced": True},
+    )
     revision: str = Field(
         default="", description="Branch, tag or commit; left out: the newest", json_schema_extra={"advanced": True}
     )
@@ -145,7 +150,12 @@ def for_entry(entry: catalog.Entry, source: SourceName = "hub") -> DownloadReque
             title=entry.title,
         )
     return DownloadRequest(
-        repo=repository, source=source, out=paths.models() / entry.id, include=entry.include, exclude=entry.exclude
+        repo=repository,
+        source=source,
+        out=paths.models() / entry.id,
+        include=entry.include,
+        exclude=entry.exclude,
+        one_format=True,
     )
 
 
@@ -188,6 +198,7 @@ def _order(request: DownloadRequest, patience: Patience, stop: threading.Event) 
     with explained(source, endpoint, request.repo, web):
         listing = source.listing(web.json, endpoint, request.repo, request.revision)
     files = tuple(names.wanted(listing.files, request.patterns, request.exclude))
+    files = tuple(names.in_one_format(files)) if request.one_format else files
     if not files:
         raise UserError(
             "{repo} holds no file that matches {patterns}.",

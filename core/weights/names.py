@@ -17,6 +17,9 @@ OURS = (CARD, hashes.MEMORY, ".lock", ".gitattributes")
 """Written or not needed here: a repository's own are passed over."""
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
+_TWINS = re.compile(
+    r"(?:(?P<adapter>adapter_)model|pytorch_model|tf_model|flax_model).*\.(bin|bin\.index\.json|h5|msgpack)$"
+)
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -30,6 +33,20 @@ def wanted(files: Iterable[RemoteFile], include: Sequence[str], exclude: Sequenc
     chosen = [file for file in chosen if file.name not in OURS and not file.name.endswith((SUFFIX, NOTES))]
     _check_names([file.name for file in chosen])
     return chosen
+
+
+def in_one_format(files: Sequence[RemoteFile]) -> list[RemoteFile]:
+    """Without the .bin, .h5 and other twins of weights that lie beside them as safetensors."""
+    safe = {(str(place.parent), place.name.split("model")[0]) for file in files
+            if (place := PurePosixPath(file.name)).suffix == ".safetensors"}  # fmt: skip
+    return [file for file in files if _twin_of(file.name) not in safe]
+
+
+def _twin_of(name: str) -> tuple[str, str] | None:
+    """(folder, what stands before `model` in the name) of the safetensors that would hold the same; None for others."""
+    place = PurePosixPath(name)
+    found = _TWINS.match(place.name)
+    return (str(place.parent), "adapter_" if found["adapter"] else "") if found else None
 
 
 def target(folder: Path, name: str) -> Path:

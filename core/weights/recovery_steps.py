@@ -267,6 +267,7 @@ def _download(recovery: Recovery, part: Part, key: str) -> list[DownloadRequest]
             source=recovery.source,
             include=known[0].include if known else FILES,
             exclude=known[0].exclude if known else (),
+            one_format=True,
         )
     ]  # fmt: skip
 

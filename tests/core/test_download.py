@@ -109,6 +109,20 @@ def test_patterns_and_single_files(hub: Hub, tmp_path: Path) -> None:
         fetch(hub, tmp_path / "d", file="nothing.bin")
 
 
+def test_weights_in_two_formats_are_fetched_once_where_one_is_enough(hub: Hub, tmp_path: Path) -> None:
+    twins = {"pytorch_model-00001-of-00001.bin", "pytorch_model.bin.index.json", "tf_model.h5", "old/adapter_model.bin"}
+    index = json.dumps({"weight_map": {"a": "pytorch_model-00001-of-00001.bin"}}).encode()
+    hub.files[REPO] |= {name: index if name.endswith("json") else b"twin" for name in twins}
+    hub.files[REPO] |= {
+        "old/adapter_model.safetensors": b"x",
+        "new/adapter_model.bin": b"alone",
+        "training_args.bin": b"y",
+    }
+    found = set(fetch(hub, tmp_path / "one", one_format=True).files)
+    assert found == set(hub.files[REPO]) - twins
+    assert set(fetch(hub, tmp_path / "all").files) == set(hub.files[REPO])
+
+
 def test_a_later_single_file_adds_to_the_card(hub: Hub, tmp_path: Path) -> None:
     fetch(hub, tmp_path, file=WEIGHTS)
     fetch(hub, tmp_path, file="config.json")
