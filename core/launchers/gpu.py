@@ -43,7 +43,8 @@ def unused() -> UserError | None:
     if torch_cuda() or not is_there():
         return None
     return UserError(
-        "This machine has an NVIDIA GPU, but the installed torch was built without CUDA, so training uses the processor.",
+        "This machine has an NVIDIA GPU, but the installed torch was built without CUDA, "
+        "so training uses the processor.",
         remedy="Run `pip install --force-reinstall torch=={version}` with the index address that the selector on "
         "pytorch.org names for CUDA.",
         version=_torch_version(),
