@@ -25,7 +25,8 @@ GGUF_MAGIC = b"GGUF"
 STARTER = "starter"
 TUNED = "tuned"
 
-Format = Literal["gguf", "huggingface", "remote"]
+Format = Literal["gguf", "huggingface", "adapter", "remote"]
+ADAPTER_CONFIG = "adapter_config.json"
 
 
 class Card(BaseModel):
@@ -55,6 +56,8 @@ class Model:
     url: str = ""
     model_id: str = ""
     """What the remote server calls it."""
+    base: str = ""
+    """Of an adapter: the reference of the model that it changes."""
 
     @property
     def title(self) -> str:
@@ -67,11 +70,16 @@ class Model:
             return 0
         if self.path.is_file():
             return self.path.stat().st_size
-        return sum(file.stat().st_size for file in _weight_files(self.path))
+        return size_of(self.path)
 
     def reads(self, language: str) -> bool | None:
         """Whether it declares this ISO 639-1 language; None where it declares nothing."""
         return language in self.card.languages if self.card.languages else None
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of the weights in a folder."""
+    return sum(file.stat().st_size for file in _weight_files(folder))
 
 
 def installed() -> list[Model]:
@@ -201,7 +209,45 @@ def _in_folder(folder: Path, card: Card, ref: str | None = None) -> list[Model]:
     for place, place_ref in ((folder, ref), (folder / "hf", f"{ref}/hf")):
         if (place / "config.json").is_file() and _weight_files(place):
             found.append(Model(place_ref, "huggingface", card, place))
+    if not found and (folder / ADAPTER_CONFIG).is_file() and [*folder.glob("adapter_model.safetensors")]:
+        found.append(Model(ref, "adapter", card, folder, base=_base_of(folder)))
     return found
+
+
+def _base_of(adapter: Path) -> str:
+    """What an adapter's configuration names as its base; empty where it can't be read."""
+    try:
+        told = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        return str(told.get("base_model_name_or_path") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def base_weights(model: Model) -> Path:
+    """The Hugging Face folder that an adapter's base stands in. Raises UserError if it isn't here."""
+    name = model.base
+    try:
+        if not name:
+            raise UserError("It names none.", remedy="")
+        found = resolve(name)
+    except UserError as error:
+        raise UserError(
+            "The base of the adapter {adapter}, “{base}”, is not here.",
+            remedy="Download it, or write the name or folder of the base as base_model_name_or_path into {file}.",
+            adapter=model.title,
+            base=name or "–",
+            file=ADAPTER_CONFIG,
+        ) from error
+    beside = found.path.parent / "hf" if found.path is not None else None
+    for place in (found.path, beside, beside.parent.parent / "hf" if beside else None):
+        if place is not None and (place / "config.json").is_file():
+            return place
+    raise UserError(
+        "The base of the adapter {adapter}, “{base}”, is no folder of Hugging Face weights.",
+        remedy="Get the base in that form, or merge the adapter where it was trained.",
+        adapter=model.title,
+        base=name,
+    )
 
 
 def _weight_files(folder: Path) -> list[Path]:

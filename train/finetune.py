@@ -83,6 +83,8 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
         wanted=request.target_modules,
         begun=request.adapter,
     )
+    for config in getattr(model, "peft_config", {}).values():
+        config.base_model_name_or_path = request.base  # as the person named it: a name outlives a path
     answers = AnswersOnly(model)
     plan = plan_of(request, store, ranks=settings.world_size, packs=packs)
     if compiles(request, device, plan, deepspeed):

@@ -53,6 +53,8 @@ class Facts:
     first_token_seconds: float | None = None
     seed: int | None = None
     error: dict[str, Any] | None = None
+    adapter: bool = True
+    """False: the base answered, without the adapter loaded on it."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,11 @@ def read(conversation: str) -> Conversation | None:
     return replace(Conversation(*row), messages=tuple(_message(*found) for found in rows))
 
 
-def ask(conversation: str, text: str, model: str, decoding: Decoding) -> int:
-    """Add a person's words and start the answer; returns the answer's id. Raises UserError if one runs already."""
+def ask(conversation: str, text: str, model: str, decoding: Decoding, *, adapter: bool = True) -> int:
+    """Add a person's words and start the answer; returns the answer's id. Raises UserError if one runs already.
+
+    `adapter` False: answered by the base of a loaded adapter, without it.
+    """
     _refuse_while_running(conversation)
     text = clean(text)
     with _store() as store:
@@ -133,11 +138,11 @@ def ask(conversation: str, text: str, model: str, decoding: Decoding) -> int:
         title = " ".join(text.split())[:TITLE_LENGTH]
         store.execute("UPDATE conversations SET title = ? WHERE id = ? AND title = ''", (title, conversation))
         answer = _add(store, conversation, "assistant", "")
-    _start(conversation, answer, model, decoding)
+    _start(conversation, answer, model, decoding, adapter)
     return answer
 
 
-def again(conversation: str, model: str, decoding: Decoding) -> int:
+def again(conversation: str, model: str, decoding: Decoding, *, adapter: bool = True) -> int:
     """Drop the last answer and give another one."""
     _refuse_while_running(conversation)
     with _store() as store:
@@ -147,11 +152,11 @@ def again(conversation: str, model: str, decoding: Decoding) -> int:
             (conversation,),
         )
         answer = _add(store, conversation, "assistant", "")
-    _start(conversation, answer, model, decoding)
+    _start(conversation, answer, model, decoding, adapter)
     return answer
 
 
-def go_on(conversation: str, model: str, decoding: Decoding) -> int:
+def go_on(conversation: str, model: str, decoding: Decoding, *, adapter: bool = True) -> int:
     """Go on with the last answer, which was cut or stopped, where it ends."""
     _refuse_while_running(conversation)
     kept = read(conversation)
@@ -160,7 +165,7 @@ def go_on(conversation: str, model: str, decoding: Decoding) -> int:
     answer = kept.messages[-1].id
     with _store() as store:
         store.execute("UPDATE messages SET finish = '', beat = ? WHERE id = ?", (time.time(), answer))
-    _start(conversation, answer, model, decoding)
+    _start(conversation, answer, model, decoding, adapter)
     return answer
 
 
@@ -195,7 +200,7 @@ def wait(answer: int, timeout: float = 60) -> None:
         running.thread.join(timeout)
 
 
-def _start(conversation: str, answer: int, model: str, decoding: Decoding) -> None:
+def _start(conversation: str, answer: int, model: str, decoding: Decoding, adapter: bool) -> None:
     kept = read(conversation)
     if kept is None:
         raise UserError("This conversation was deleted.", remedy="Start a new one.")
@@ -204,7 +209,7 @@ def _start(conversation: str, answer: int, model: str, decoding: Decoding) -> No
     before = next((message.text for message in kept.messages if message.id == answer), "")
     running = _Running(before, threading.Event())
     _answers[_key(answer)] = running
-    request = Generation(decoding, None, (*system, *said))
+    request = Generation(decoding, None, (*system, *said), adapter=adapter)
     running.thread = threading.Thread(
         target=_answer, args=(_key(answer), running, request, model), name=f"answer-{answer}", daemon=True
     )
@@ -214,7 +219,7 @@ def _start(conversation: str, answer: int, model: str, decoding: Decoding) -> No
 def _answer(key: tuple[Path, int], running: _Running, request: Generation, model: str) -> None:
     """Pump the host's stream into the store; whatever happens is written down in the end."""
     began = time.monotonic()
-    facts = Facts(model=model, decoding=request.decoding.model_dump())
+    facts = Facts(model=model, decoding=request.decoding.model_dump(), adapter=request.adapter)
     finish = "error"
     try:
         connected = client.connect(model)

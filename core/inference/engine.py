@@ -40,6 +40,8 @@ class Generation:
     grammar: str | None = None
     """GBNF with a rule named `root`."""
     stop: tuple[str, ...] = ()
+    adapter: bool = True
+    """False: answer as the base does, without the adapter that is loaded on it."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,12 @@ def refuse_impossible(title: str, can: Capabilities, request: Generation) -> Non
         raise UserError(
             "{engine} can't follow several beams.",
             remedy="Set beams to 1, or load the model with the engine transformers.",
+            engine=title,
+        )
+    if not request.adapter and not can.lora:
+        raise UserError(
+            "{engine} has no adapter to leave out.",
+            remedy="Load an adapter with the engine transformers, or ask the base itself.",
             engine=title,
         )
     if not request.prompt and not request.messages:

@@ -1,7 +1,7 @@
 """The OpenAI-compatible shapes on the wire: requests read, answers written, errors both ways.
 
-Beyond OpenAI's fields ours take `top_k`, `repetition_penalty`, `beams` and `grammar` (GBNF). Answers
-carry `knowlm` (seed, seconds); errors carry `knowlm` with the whole UserError.
+Beyond OpenAI's fields ours take `top_k`, `repetition_penalty`, `beams`, `grammar` (GBNF) and `adapter`
+(false: the base of a loaded adapter answers alone). Answers carry `knowlm` (seed, seconds); errors carry `knowlm` with the whole UserError.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def read_request(body: dict[str, Any], *, chat: bool) -> Asked:
         messages=_messages(body) if chat else (),
         grammar=text_field(body, "grammar") if body.get("grammar") is not None else None,
         stop=_stops(body.get("stop")),
+        adapter=body.get("adapter") is not False,
     )
     options = body.get("stream_options")
     usage = isinstance(options, dict) and options.get("include_usage") is True

@@ -86,6 +86,8 @@ def _facts(message: Message) -> str:
         told.append(t("seed {seed}", seed=facts.seed))
     if facts.title:
         told.append(facts.title)
+    if not facts.adapter:
+        told.append(t("without its adapter"))
     return " · ".join(told)
 
 

@@ -11,7 +11,7 @@ from core.models import Model
 from ui.i18n import t
 from ui.parts.errors import plain
 
-FORMATS = {"gguf": "GGUF", "huggingface": "Hugging Face", "remote": "OpenAI API"}
+FORMATS = {"gguf": "GGUF", "huggingface": "Hugging Face", "adapter": "LoRA", "remote": "OpenAI API"}
 LANGUAGES = {"en": "English", "zh": "中文", "de": "Deutsch", "fr": "Français", "es": "Español", "ja": "日本語"}
 
 

@@ -22,6 +22,7 @@ from ui.parts.pickers import model_titles
 from ui.parts.starter_card import nothing_to_run, starter_card
 
 MODEL = "chat.model"
+ADAPTER = "chat.adapter"
 
 
 def page() -> None:
@@ -102,6 +103,13 @@ def _settings(conversation: Conversation | None) -> tuple[Model | None, Decoding
     )
     if conversation is not None and system != conversation.system:
         chat.set_system(conversation.id, system)
+    if now.model == ref and now.can.get("lora"):
+        st.toggle(
+            t("Answer with its adapter"),
+            value=True,
+            key=ADAPTER,
+            help=t("Off: the base answers alone. Ask again to compare the two."),
+        )
     with st.expander(t("Decoding"), expanded=True, icon=":material/tune:"):
         decoding = decoding_controls("chat.decoding", now.can if now.model == ref else {})
     try:
@@ -197,20 +205,24 @@ def _after(conversation: Conversation, model: Model, decoding: Decoding) -> None
     answered = last.role == "assistant"
     if answered and again.button(t("Answer again"), icon=":material/refresh:", key="chat.again", width="stretch"):
         with errors_shown():
-            chat.again(conversation.id, model.ref, decoding)
+            chat.again(conversation.id, model.ref, decoding, adapter=_adapter())
             st.rerun()
     cut = answered and last.text and last.finish in ("length", "cancelled", "lost")
     if cut and go_on.button(t("Continue"), icon=":material/more_horiz:", key="chat.go_on", width="stretch"):
         with errors_shown():
-            chat.go_on(conversation.id, model.ref, decoding)
+            chat.go_on(conversation.id, model.ref, decoding, adapter=_adapter())
             st.rerun()
+
+
+def _adapter() -> bool:
+    return bool(st.session_state.get(ADAPTER, True))
 
 
 def _ask(conversation: Conversation | None, text: str, model: Model, decoding: Decoding) -> None:
     with errors_shown():
         if conversation is None:
             conversation = chat.create(st.session_state.get("chat.system.new", ""))
-        chat.ask(conversation.id, text, model.ref, decoding)
+        chat.ask(conversation.id, text, model.ref, decoding, adapter=_adapter())
         _open(conversation.id)
         st.rerun()
 

@@ -146,6 +146,8 @@ class Engine:
             body["seed"] = decoding.seed
         if request.stop:
             body["stop"] = list(request.stop)
+        if not request.adapter:
+            body["adapter"] = False
         if request.grammar is not None:
             outer, _, inner = self._dialect.grammar.partition(".")
             body[outer] = {inner: request.grammar} if inner else request.grammar

@@ -5,12 +5,14 @@ One answer at a time: torch's random numbers are shared by the whole process.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from core import resources
+from core import models, resources
 from core.errors import UserError
 from core.inference.engine import (
     Capabilities,
@@ -41,7 +43,9 @@ class Engine:
     title: str = "transformers"
     why: ClassVar[str] = "transformers reads Hugging Face folders as they are, and can follow several beams."
     preference: ClassVar[int] = 20
-    can = Capabilities(formats=("huggingface", "gguf"), devices=("cpu", "cuda"), grammar=True, beams=True)
+    can = Capabilities(
+        formats=("huggingface", "adapter", "gguf"), devices=("cpu", "cuda"), grammar=True, lora=True, beams=True
+    )
 
     def __init__(self) -> None:
         self._model: Any = None
@@ -56,11 +60,13 @@ class Engine:
 
         growth = GGUF_GROWTH if model.format == "gguf" else OVERHEAD
         device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        need = int(model.size * growth)
+        size = model.size + (models.size_of(models.base_weights(model)) if model.format == "adapter" else 0)
+        need = int(size * growth)
         for shortage in resources.shortages(Needs(ram=need) if device == "cpu" else Needs(vram=need)):
             raise shortage
         torch.set_num_threads(options.threads or resources.cores())
         self._read(model, device)
+        self.can = replace(type(self).can, lora=model.format == "adapter")
         trained = int(getattr(self._model.config, "max_position_embeddings", 0) or 2048)
         self._context = min(options.context or trained, trained)
         self._watch_layers()
@@ -75,7 +81,8 @@ class Engine:
                 self._stopped = stopped
                 prompt = self._prompt(request)
                 answer = _Answer(self._model, self._tokenizer, request, seed)
-                answer.run(prompt, self._context - len(prompt), self._grammar(request), put)
+                with self._as_asked(request):
+                    answer.run(prompt, self._context - len(prompt), self._grammar(request), put)
 
         yield from pump(work, stop)
 
@@ -94,7 +101,8 @@ class Engine:
         if model.path is None:
             raise TypeError("a model of this engine has files")
         gguf = {"gguf_file": model.path.name} if model.format == "gguf" else {}
-        folder = model.path.parent if gguf else model.path
+        base = models.base_weights(model) if model.format == "adapter" else model.path
+        folder = base.parent if gguf else base
         common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, **gguf}
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, **common)
@@ -103,6 +111,10 @@ class Engine:
             )
             if device == "cpu" and self._model.dtype == torch.float16:  # slow, and some operations lack it
                 self._model.to(torch.bfloat16)
+            if model.format == "adapter":
+                from peft import PeftModel
+
+                self._model = PeftModel.from_pretrained(self._model, str(model.path))
             self._model.to(device).eval()
         except Exception as error:  # the library lets through what any file format's reader raises
             raise UserError(
@@ -112,6 +124,10 @@ class Engine:
                 path=model.path,
                 why=str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__,
             ) from error
+
+    def _as_asked(self, request: Generation) -> Any:
+        """Within it the model answers with its adapter or, where that was asked for, without."""
+        return contextlib.nullcontext() if request.adapter else self._model.disable_adapter()
 
     def _watch_layers(self) -> None:
         """Let a stop take effect in the middle of a long prompt: looked for before each layer."""
