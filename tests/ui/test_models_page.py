@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,24 @@ def test_the_installed_starter_is_shown_loaded_and_unloaded(open_page: OpenPage,
     assert page.button(key="load.starter").disabled
     page.button(key="models.unload").click().run()
     assert client.status().state == "empty"
+
+
+@pytest.mark.model
+def test_a_starter_of_an_earlier_version_is_brought_up_to_date(
+    open_page: OpenPage, workspace: Path, starter: Path, language: str
+) -> None:
+    from core.jobs import store
+    from core.weights.starter import MADE
+
+    place = workspace / "models" / "starter"
+    shutil.copytree(starter.parent, place, copy_function=shutil.copy2, ignore=shutil.ignore_patterns("hf", "tuned"))
+    (place / MADE).unlink()
+    page = open_page("models")
+    page.button(key="starter.update").click().run()
+    assert not page.exception
+    (job,) = store.all_jobs()
+    assert job.operation == "models starter"
+    store.cancel(job.id)
 
 
 def test_any_repository_can_be_downloaded(open_page: OpenPage) -> None:

@@ -86,6 +86,9 @@ def test_half_way_it_says_what_is_done_and_what_the_rest_needs(
     assert [button.key for button in page.button if str(button.key).startswith("recover.run.")] == ["recover.run.merge"]
     assert {"en": "removing them frees", "zh": "可腾出"}[language] in said
     assert "sha256" in said
+    page.toggle(key="recover.plan.merge").set_value(True).run()
+    assert not page.exception
+    assert "model.layers.0.mlp.down_proj.weight" in page.code[0].value
 
 
 def test_finished_it_is_tried_in_chat(open_page: OpenPage, language: str, half_way: None) -> None:

@@ -7,15 +7,17 @@ from collections.abc import Callable
 import streamlit as st
 from pydantic import ValidationError
 
-from core import resources, settings
+from core import operation, resources, settings
 from core.errors import UserError
 from core.operation import Needs
 from core.weights import catalog, published, recovery, recovery_run, recovery_steps, recovery_tidy
+from core.weights.download import DownloadRequest
 from core.weights.recovery import Key, Part, Recovery
 from core.weights.recovery_steps import Step
 from ui.i18n import t
 from ui.parts import recover_job
 from ui.parts.errors import errors_shown, plain, show_error
+from ui.parts.operation_form import PLAN_LINES
 from ui.parts.preflight import duration
 from ui.parts.recover_texts import about, title, verb
 
@@ -138,8 +140,22 @@ def _run(chosen: Recovery, step: Step) -> None:
                 recover_job.start(chosen.name, step.key)
                 st.rerun()
         st.caption(_needs_line(needs), width="content")
+    if step.state == "next" and step.key in ("recover", "merge", "export"):
+        _plan(chosen, step)
     if offline:
         st.caption(t("Offline is switched on in Settings, so nothing is downloaded."))
+
+
+def _plan(chosen: Recovery, step: Step) -> None:
+    """Every tensor, where it comes from, and its bytes; read only when asked for."""
+    if not st.toggle(t("Show the plan"), key=f"recover.plan.{step.key}"):
+        return
+    with errors_shown():
+        for request in recovery_steps.requests(chosen, step.key):
+            made = operation.of(request)
+            if made.plan is not None and not isinstance(request, DownloadRequest):
+                lines = made.plan(request)
+                st.code("\n".join(lines[:PLAN_LINES]), language=None, height=min(320, 40 + 20 * len(lines)))
 
 
 def _needs_line(needs: Needs) -> str:

@@ -48,6 +48,26 @@ def starter_card() -> None:
         _offer()
 
 
+def outdated_starter() -> None:
+    """Where an earlier version of the app fetched it: what is missing, and the button that makes it."""
+    if not starter.is_outdated():
+        return
+    job = latest_fetch()
+    with st.container(border=True):
+        if job is not None and not job.over:
+            st.fragment(_progress, run_every=1)(job.id)
+            return
+        st.markdown(t("**The starter model** was fetched by an earlier version of the app, which made less of it."))
+        if job is not None and job.error is not None:
+            show_error(job.error)
+        request = starter.StarterRequest()
+        fits = show_needs(starter.estimate(request))
+        if st.button(t("Bring it up to date"), key="starter.update", icon=":material/upgrade:", disabled=not fits):
+            with errors_shown():
+                store.submit(request)
+                st.rerun()
+
+
 def _progress(job_id: str) -> None:
     job = store.read(job_id)
     if job.over:

@@ -17,7 +17,7 @@ from ui.parts.add_model import add_endpoint, add_local, add_repository, remove_e
 from ui.parts.catalog_cards import catalog_cards
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.model_card import facts, fit_line, memory_needed
-from ui.parts.starter_card import nothing_to_run, starter_card
+from ui.parts.starter_card import nothing_to_run, outdated_starter, starter_card
 from ui.parts.weights_tools import weights_tools
 
 BESIDE = 2
@@ -28,6 +28,8 @@ def page() -> None:
     status = client.status()
     if nothing_to_run():
         starter_card()
+    else:
+        outdated_starter()
     _loaded(status)
     known = _known()
     if known:
