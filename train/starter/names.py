@@ -13,7 +13,7 @@ import random
 import re
 from bisect import bisect
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ Split = Literal["train", "kept_out"]
 LISTS = Path(__file__).parent / "names"
 LINE = re.compile(r"(?:(\d+)\* )?(.*)")
 SLOT = re.compile(r"\{([a-z_]+)\}")
+TRIES = 60  # a pattern that never yields a word of its own split is used all the same
 
 Line = str | tuple[str, ...]  # a name, or a pattern's literals and kinds in turns
 
@@ -35,6 +36,7 @@ def kinds() -> frozenset[str]:
     return frozenset(files | {kind for kind in NUMBERS if not kind.startswith("_")} | {"acronym"})
 
 
+@lru_cache(1 << 16)
 def side(name: str) -> Split:
     """Which split a name belongs to, for ever."""
     return "kept_out" if hashlib.sha256(name.lower().encode()).digest()[0] % 5 == 0 else "train"
@@ -58,10 +60,15 @@ class Names:
         if kind == "acronym":
             return self.drawn(_acronym, rng)
         lines, weights = self.lists.get(kind) or self.read(kind)
-        line = lines[bisect(weights, rng.randrange(weights[-1]))]
-        if isinstance(line, str):
-            return line
-        return "".join([part if at % 2 == 0 else self.fill(part, rng) for at, part in enumerate(line)])
+        for _ in range(TRIES):
+            line = lines[bisect(weights, rng.randrange(weights[-1]))]
+            if isinstance(line, str):
+                return line
+            text = "".join([part if at % 2 == 0 else self.fill(part, rng) for at, part in enumerate(line)])
+            # Brad + shaw may be a surname of the other split's list.
+            if " " in text or side(text) == self.split:
+                break
+        return text
 
     def drawn(self, draw: Callable[[random.Random], str], rng: random.Random) -> str:
         """An invented name of this split: drawn until one is."""

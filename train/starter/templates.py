@@ -30,7 +30,7 @@ from train.starter.names import Split, kinds, names
 
 HERE = Path(__file__).parent
 # A brand or a gene keeps its small letter where it starts a sentence.
-KEEPS_ITS_CASE = {"company", "product", "software", "website", "gene", "protein", "bank", "chemical", "programming"}
+KEEPS_ITS_CASE = {"company", "product", "software", "website", "gene", "bank", "programming"}
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 ARTICLES = ("the ", "a ", "an ")
 SLOT = re.compile(r"(~?)([a-z_]+)(?: ([A-Za-z][A-Za-z0-9]*))?")
@@ -315,13 +315,15 @@ class _Writer:
         self.used[slot.kind] = text
         article = next((word for word in ARTICLES if text.startswith(word)), "")
         text = text.removeprefix(article)
+        led = re.search(r"(?:^|\s)(?:[Tt]he|[Aa]n?) $", self.out[-5:])
         if article:
-            if re.search(r"(?:^|\s)(?:[Tt]he|[Aa]n?) $", self.out[-5:]):
-                self.out = re.sub(r"\S+ $", "", self.out)
+            self.out = re.sub(r"\S+ $", "", self.out) if led else self.out
             self.literal(article if self.out else article.capitalize())
+        elif led and text.startswith("The "):
+            text = text[4:]
         else:
             self.article(text)
-        if not self.out and slot.kind not in KEEPS_ITS_CASE:
+        if not self.out and slot.kind not in KEEPS_ITS_CASE and not re.match(r"\w*\d", text):
             text = text[0].upper() + text[1:]
         span = self.mark(text)
         if slot.name:
