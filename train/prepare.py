@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from core.extract import schema as schemas
 from core.inference.prompting import Form
 from core.launchers.finetune import FinetuneRequest
 from train import samples, talks
-from train.samples import Sample, Store
+from train.samples import Sample, Store, Writer
 
 SHOWN = 20  # refused rows that are told one by one
 
@@ -35,6 +36,8 @@ class Account:
     validated: int = 0
     doubles: int = 0
     """Training samples that are word for word another one's."""
+    spared: int = 0
+    """Rows left out, since only a share of them was asked for."""
     leaks: int = 0
     """Validation rows left out because their prompt is trained on."""
     refused: int = 0
@@ -73,36 +76,59 @@ def read(request: FinetuneRequest, tokenizer: Any, form: Form, data: Iterable[Pa
 
 def _make(request: FinetuneRequest, tokenizer: Any, form: Form, folder: Path) -> Account:
     account = Account()
-    refused: list[talks.Refused] = []
-    prompts: set[bytes] = set()
-    whole: set[bytes] = set()
-    kept: list[Sample] = []
-
-    def trained() -> Iterator[Sample]:
+    refused = Reasons()
+    prompts, whole = array("Q"), array("Q")
+    with Writer(folder / "train") as train, Writer(folder / "validation") as validation:
         for sample in read(request, tokenizer, form, request.data, refused):
             account.rows += 1
-            prompt, all_ = _digest(_prompt_of(sample)), _digest(sample.ids)
+            prompt = _digest(_prompt_of(sample))
             if not request.validation and _share(prompt, request.seed) < request.validation_share:
-                kept.append(sample)
+                validation.add(sample)
                 continue
-            account.doubles += all_ in whole
-            whole.add(all_)
-            prompts.add(prompt)
+            whole.append(_short(_digest(sample.ids)))
+            prompts.append(_short(prompt))
             account.tokens += len(sample.ids)
             account.learned += sum(sample.learned)
-            yield sample
-
-    account.trained = len(samples.write(trained(), folder / "train"))
-    for sample in read(request, tokenizer, form, request.validation, refused) if request.validation else ():
-        if _digest(_prompt_of(sample)) in prompts:
-            account.leaks += 1
-        else:
-            kept.append(sample)
-    if kept:
-        account.validated = len(samples.write(kept, folder / "validation"))
-    account.refused = len(refused)
-    account.reasons = [_told(one) for one in refused[:SHOWN]]
+            train.add(sample)
+        trained_on = np.sort(np.frombuffer(prompts, np.uint64))
+        for sample in read(request, tokenizer, form, request.validation, refused) if request.validation else ():
+            if _holds(trained_on, _short(_digest(_prompt_of(sample)))):
+                account.leaks += 1
+            else:
+                validation.add(sample)
+        account.trained, account.validated = len(train), len(validation)
+    account.doubles = len(whole) - len(np.unique(np.frombuffer(whole, np.uint64)))
+    account.refused, account.reasons = refused.count, refused.told
+    if not account.trained:
+        raise UserError(
+            "No row is left to train on: {why}",
+            remedy="Correct the rows, or say how they are to be read: their format and fields.",
+            why=" ".join(account.reasons[:3]) or f"all {account.validated} are kept for validation.",
+        )
     return account
+
+
+class Reasons(list):
+    """Takes refused rows, keeps the first ones' reasons and counts the others: a large file may hold nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.told: list[str] = []
+
+    def append(self, one: talks.Refused) -> None:
+        self.count += 1
+        if len(self.told) < SHOWN:
+            self.told.append(_told(one))
+
+
+def _short(digest: bytes) -> int:
+    return int.from_bytes(digest[:8], "little")
+
+
+def _holds(known: np.ndarray, number: int) -> bool:
+    at = int(np.searchsorted(known, np.uint64(number)))
+    return at < len(known) and int(known[at]) == number
 
 
 def _told(one: talks.Refused) -> str:
@@ -126,7 +152,8 @@ def _share(digest: bytes, seed: int) -> float:
 
 def _fingerprint(request: FinetuneRequest, tokenizer: Any, form: Form) -> str:
     told: list[Any] = [form, request.format, request.fields, request.max_length, request.train_on_prompt]
-    told += [request.validation_share, request.seed, len(tokenizer), tokenizer.chat_template, tokenizer.name_or_path]
+    told += [request.validation_share, request.share, request.seed]
+    told += [len(tokenizer), tokenizer.chat_template, tokenizer.name_or_path]
     for path in [*talks.files(request.data), *(talks.files(request.validation) if request.validation else ())]:
         state = path.stat()
         told.append((str(path.resolve()), state.st_size, state.st_mtime_ns))
@@ -136,14 +163,14 @@ def _fingerprint(request: FinetuneRequest, tokenizer: Any, form: Form) -> str:
 
 
 def form_of(request: FinetuneRequest, declared: str | None, tokenizer: Any) -> Form:
-    """The form the model will be asked in: what was chosen, what its card declares, what its tokenizer has."""
+    """The form the model will be asked in: what was chosen, what its card declares, what the data are made for."""
     if request.prompt_form != "auto":
-        if request.prompt_form == "chat" and tokenizer.chat_template is None:
-            raise UserError(
-                "The model has no chat template, so it can't be trained in that form.",
-                remedy="Choose the prompt form “raw” or “alpaca”.",
-            )
         return request.prompt_form
     if declared == "raw":
         return "raw"
-    return "chat" if tokenizer.chat_template else "alpaca"
+    fields = dict(pair.split("=", 1) for pair in request.fields)
+    formats = {
+        talks.format_of(path, fields=fields) if request.format == "auto" else request.format
+        for path in talks.files(request.data)
+    }
+    return "raw" if formats == {"prompts"} else "chat"

@@ -49,6 +49,13 @@ class Samples(Request):
     validation_share: float = Field(
         default=0.05, ge=0, lt=1, description="Share of the data kept for validation where no file is given"
     )
+    share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the training rows to learn from; which ones, the seed decides",
+        json_schema_extra={"advanced": True},
+    )
     method: Method = Field(
         default="lora",
         description="lora trains a small adapter, qlora the same on a 4-bit base (NVIDIA), full all weights",
