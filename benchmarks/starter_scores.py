@@ -1,9 +1,9 @@
 """How right a model's extractions are on the starter's gold sets: strict micro-F1, through the real command.
 
     python -m core train starter-data --data DATA --out DIR --rows 1      # makes DIR/gold
-    python benchmarks/starter_scores.py --gold DIR/gold --model starter --out RUNS
+    python -m benchmarks.starter_scores --gold DIR/gold --model starter --out RUNS
 
-Each set is run by `extract run` (greedy, grammar on) and scored by `extract score`; sets of one kind are pooled.
+Without --gold: the event sets alone, which need no published data. Each set is run by `extract run` (greedy, grammar on) and scored by `extract score`; sets of one kind are pooled.
 A second call with the same RUNS goes on where the first stopped. `--before RUNS2` compares with another model's runs.
 """
 
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from core.extract.schema import Task
 from core.extract.score import compare, score
 from core.operation import Silent
 from core.records import Extraction
+from train.starter import gold as sets
 
 KINDS = ("re-fewrel", "re-unseen", "re-semeval", "ner", "eehand", "ee")
 TASK: dict[str, Task] = {"re": "re", "ner": "ner", "ee": "ee", "eehand": "ee"}
@@ -28,13 +31,23 @@ TASK: dict[str, Task] = {"re": "re", "ner": "ner", "ee": "ee", "eehand": "ee"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gold", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--gold", type=Path)
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--model", default="starter")
     parser.add_argument("--before", type=Path)
     parser.add_argument("--limit", type=int)
     parser.add_argument("--only", default="", help="kinds, with commas between")
     given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        given.out = given.out or Path(scratch) / "runs"
+        if given.gold is None:
+            given.gold = Path(scratch) / "gold"
+            for one in sets.own(random.Random(7)):
+                sets.write(one, given.gold)
+        measure(given)
+
+
+def measure(given: argparse.Namespace) -> None:
     wanted = [kind for kind in given.only.split(",") if kind] or list(KINDS)
     told: dict[str, object] = {"benchmark": "starter_scores", "model": given.model}
     started, rows = time.monotonic(), 0
@@ -50,6 +63,8 @@ def main() -> None:
             found += predicted(file, task, given.out / file.stem, given)
             if given.before:
                 earlier += list(golds.read(given.before / file.stem / "records.jsonl", task))
+        if not right:
+            continue
         rows += len(right)
         made = score(right, found, task)
         told[kind] = {
