@@ -3,8 +3,9 @@
     python -m core train starter-data --data DATA --out DIR --rows 1      # makes DIR/gold
     python -m benchmarks.starter_scores --gold DIR/gold --model starter --out RUNS
 
-Without --gold: the event sets alone, which need no published data. Each set is run by `extract run` (greedy, grammar on) and scored by `extract score`; sets of one kind are pooled.
-A second call with the same RUNS goes on where the first stopped. `--before RUNS2` compares with another model's runs.
+Without --gold: the event sets alone, which need no published data. Each set is run by `extract run` (greedy,
+grammar on) and scored by `extract score`; sets of one kind are pooled. A second call with the same RUNS goes on
+where the first stopped. `--before RUNS2` compares with another model's runs.
 """
 
 from __future__ import annotations
