@@ -33,9 +33,7 @@ class MergeRequest(Request):
     """Merge one or several adapters into their base model."""
 
     base: Path = Field(description="Folder of the base model", json_schema_extra={"picker": "folder"})
-    adapter: tuple[Path, ...] = Field(
-        min_length=1, description="Folders of the adapters", json_schema_extra={"picker": "folder"}
-    )
+    adapter: tuple[Path, ...] = Field(min_length=1, description="Folders of the adapters")
     out: Path = Field(description="Folder for the merged model", json_schema_extra={"picker": "folder"})
     weight: tuple[float, ...] = Field(
         default=(),

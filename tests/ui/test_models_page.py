@@ -181,6 +181,16 @@ def test_weights_are_worked_on_by_a_form_with_its_plan(
     (job,) = store.all_jobs()
     assert store.wait(job.id, 60).state == "done"
     assert (tmp_path / "out" / "model.safetensors").exists()
+    # several adapters, a line each
+    page = open_page("models")
+    page.selectbox(key="tools.which").set_value("weights merge").run()
+    page.text_input(key="tools.weights merge.base").set_value(str(tmp_path / "out"))
+    page.text_area(key="tools.weights merge.adapter").set_value(f"{tmp_path / 'family' / 'lora'}\n" * 2)
+    page.text_input(key="tools.weights merge.out").set_value(str(tmp_path / "merged")).run()
+    assert not page.error
+    page.button(key="tools.weights merge.start").click().run()
+    assert store.wait(store.all_jobs()[0].id, 60).state == "done"
+    assert (tmp_path / "merged" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("which", weights_tools.TOOLS)

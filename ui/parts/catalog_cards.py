@@ -90,7 +90,9 @@ def _card(entry: catalog.Entry, fit: catalog.Fit, source: SourceName) -> None:
             st.badge(t("trained for extraction"), icon=":material/data_object:", color="primary")
     mark = ":green[:material/check:]" if fit.ok else ":red[:material/close:]"
     verdict = t("Fits this machine") if fit.ok else t("Does not fit this machine")
-    st.caption(f"{mark} {verdict}: {plain(t(fit.why, **fit.values))}")
+    why = plain(t(fit.why, **fit.values))
+    # a part isn't run: that it fits says nothing
+    st.caption(f"{mark} {why}" if fit.ok and not entry.runs_alone else f"{mark} {verdict}: {why}")
     if entry.note:
         st.caption(plain(t(entry.note)))
     with st.container(horizontal=True, vertical_alignment="center"):
