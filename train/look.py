@@ -54,8 +54,7 @@ def look(request: LookRequest, base: Path, told: Callable[[int], Any] = lambda r
 
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
     training = request.training(base / "unused")
-    declared = models.card_of(base).prompt_form if (base.parent / models.CARD).is_file() else None
-    form = prepare.form_of(training, declared, tokenizer)
+    form = prepare.form_of(training, models.card_of(base).prompt_form, tokenizer)
     return _Account(request, training, tokenizer, form, told).result()
 
 
@@ -66,7 +65,7 @@ class _Account:
         self, request: LookRequest, training: FinetuneRequest, tokenizer: Any, form: Form, told: Callable[[int], Any]
     ) -> None:
         self.request, self.training, self.tokenizer, self.form, self.told = request, training, tokenizer, form, told
-        self.refused: list[talks.Refused] = []
+        self.refused = _Refused()
         self.whole: dict[bytes, str] = {}
         self.prompts: dict[bytes, str] = {}
         self.duplicates: list[tuple[str, str]] = []
@@ -98,8 +97,8 @@ class _Account:
             tokens=self.tokens,
             learned=self.learned,
             longest=self.longest,
-            refused_rows=len(self.refused),
-            refused=tuple(Refused(where=one.where, why=one.why.to_dict()) for one in self.refused[:LISTED]),
+            refused_rows=self.refused.number,
+            refused=tuple(Refused(where=one.where, why=one.why.to_dict()) for one in self.refused),
             duplicate_rows=len(self.duplicates),
             duplicates=tuple(self.duplicates[:LISTED]),
             leaked_rows=len(self.leaks),
@@ -110,16 +109,16 @@ class _Account:
     def _read(self, data: Iterable[Path]) -> Iterator[Sample]:
         """Samples of at most `most` rows of these files; refused rows count as rows."""
         earlier, seen = self.rows, 0
-        known = len(self.refused)
+        known = self.refused.number
         for number, sample in enumerate(prepare.read(self.training, self.tokenizer, self.form, data, self.refused)):
             if self.request.most and seen >= self.request.most:
                 self.complete = False
                 break
-            seen = number + 1 + len(self.refused) - known
+            seen = number + 1 + self.refused.number - known
             if seen % REPORT_EVERY == 0:
                 self.told(earlier + seen)
             yield sample
-        self.rows = earlier + max(seen, len(self.refused) - known)
+        self.rows = earlier + max(seen, self.refused.number - known)
 
     def _train(self, sample: Sample, prompt: bytes) -> None:
         all_ = prepare._digest(sample.ids)
@@ -148,6 +147,17 @@ class _Account:
                     pieces=tuple(pieces(self.tokenizer, sample.ids[:PIECES], sample.learned)),
                 )
             )
+
+
+class _Refused(list):
+    """Takes refused rows, keeps the first ones and counts all: a large file may hold nothing else."""
+
+    number = 0
+
+    def append(self, one: talks.Refused) -> None:
+        self.number += 1
+        if len(self) < LISTED:
+            super().append(one)
 
 
 def pieces(tokenizer: Any, ids: list[int], learned: list[bool]) -> Iterator[tuple[str, bool]]:

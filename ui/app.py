@@ -23,6 +23,7 @@ def pages() -> dict[str, list]:
         t("Models"): [
             _page("models", t("Models"), ":material/deployed_code:"),
             _page("recover", t("Recover"), ":material/healing:"),
+            _page("train", t("Train"), ":material/model_training:"),
         ],
         t("System"): [
             _page("jobs", t("Jobs"), ":material/checklist:"),

@@ -1,0 +1,30 @@
+"""A training sample as the model sees it: its tokens, those that are learned in the accent colour and underlined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from core.graph.text import clean
+from ui.i18n import t
+
+_HERE = Path(__file__).parent
+
+_component = st.components.v2.component(
+    "knowlm-studio.train_tokens",
+    css=(_HERE / "train_tokens.css").read_text(encoding="utf-8"),
+    js=(_HERE / "train_tokens.js").read_text(encoding="utf-8"),
+)
+
+
+def tokens(pieces: Sequence[tuple[str, bool]], count: int, key: str) -> None:
+    """Draw (text, learned) pieces; `count`: tokens of the whole sample, of which the end may be left out."""
+    words = {
+        "learned": t("learned: the model is to write this"),
+        "given": t("given: the model only reads this"),
+        "sample": t("Sample, token by token"),
+    }
+    drawn = [[clean(text), learned] for text, learned in pieces]
+    _component(key=key, data={"pieces": drawn, "cut": count > 2 * len(drawn), "words": words})
