@@ -24,9 +24,13 @@ def load(base: Path, *, method: str, precision: str, checkpointing: bool, device
     if method == "qlora":
         rest["quantization_config"] = _four_bits(frozen)
         rest["device_map"] = {"": device}
-    model = AutoModelForCausalLM.from_pretrained(
-        base, dtype=dtype, local_files_only=True, trust_remote_code=False, attn_implementation="sdpa", **rest
-    )
+    rest |= {"dtype": dtype, "local_files_only": True, "trust_remote_code": False}
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(base, attn_implementation="sdpa", **rest)
+    except ValueError as error:  # older kinds of models know one attention only
+        if "attention" not in str(error):
+            raise
+        model = AutoModelForCausalLM.from_pretrained(base, **rest)
     model.config.use_cache = False
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -114,15 +118,28 @@ def attach(
 
 
 def _begun(peft_model: Any, model: Any, folder: Path) -> Any:
+    from peft import get_peft_model_state_dict
+    from peft.utils.save_and_load import load_peft_weights
+
     try:
-        return _computed_as_autocast_says(peft_model.from_pretrained(model, str(folder), is_trainable=True))
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
-        raise UserError(
-            "The adapter {path} does not fit this base: {why}",
-            remedy="Choose the base that it was trained on, or begin a new adapter.",
-            path=folder,
-            why=str(error).strip().splitlines()[0][:200],
-        ) from error
+        made = peft_model.from_pretrained(model, str(folder), is_trainable=True)
+        saved = {name for name in load_peft_weights(str(folder), device="cpu") if "lora_" in name}
+    except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise _misfit(folder, " ".join(lines[:2])[:200]) from error
+    # PEFT passes over layers that only one of the two has
+    if differ := saved ^ {name for name in get_peft_model_state_dict(made) if "lora_" in name}:
+        raise _misfit(folder, f"{len(differ)} layers, such as {min(differ)}, are in one of them only")
+    return _computed_as_autocast_says(made)
+
+
+def _misfit(folder: Path, why: str) -> UserError:
+    return UserError(
+        "The adapter {path} does not fit this base: {why}",
+        remedy="Choose the base that it was trained on, or begin a new adapter.",
+        path=folder,
+        why=why,
+    )
 
 
 def _computed_as_autocast_says(model: Any) -> Any:

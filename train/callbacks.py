@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 from transformers import TrainerCallback
 
+from core.launchers.contract import STOP
 from train.packing import Plan
 from train.samples import Store
 
@@ -29,7 +30,9 @@ class Metrics(TrainerCallback):
         self.trainer: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._since = time.monotonic()
+        self._since, self._tokens_then = time.monotonic(), self.trainer.tokens_seen
+        if not state.is_world_process_zero:
+            return
         for file in (self._file, self._ledger):  # what follows the checkpoint that we go on from is done again
             _forget_after(file, state.global_step)
 
@@ -46,7 +49,7 @@ class Metrics(TrainerCallback):
         }
         if "loss" in made:
             elapsed = max(now - self._since, 1e-9)
-            made["tokens_per_second"] = round((tokens - self._tokens_then) * args.world_size / elapsed, 1)
+            made["tokens_per_second"] = round((tokens - self._tokens_then) / elapsed, 1)
             made["seconds"] = round(elapsed, 2)
             self._since, self._tokens_then = now, tokens
         if made:
@@ -70,10 +73,14 @@ class GiveBackMemory(TrainerCallback):
 
 
 class StopWhenAsked(TrainerCallback):
-    """SIGTERM and SIGINT: finish the step, save, end. So a pause loses nothing."""
+    """SIGTERM, SIGINT and a file named `stop`: finish the step, save, end. So a pause loses nothing.
 
-    def __init__(self) -> None:
+    What one rank was asked, all do at the same step: they couldn't go on without it.
+    """
+
+    def __init__(self, out: Path) -> None:
         self.asked = False
+        self._file = out / STOP
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask)
 
@@ -81,6 +88,7 @@ class StopWhenAsked(TrainerCallback):
         self.asked = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.asked = _any_rank(args, self.asked or self._file.exists())
         if self.asked:
             control.should_save = control.should_training_stop = True
 
@@ -90,16 +98,29 @@ class StopAtNaN(TrainerCallback):
 
     def __init__(self) -> None:
         self.step: int | None = None
+        self.before = False
+        """The loss itself was none: then the step before left weights that give none."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss) or not math.isfinite((logs or {}).get("grad_norm", 0.0)):
-            self.step = state.global_step
+        loss, norm = (logs or {}).get("loss", 0.0), (logs or {}).get("grad_norm", 0.0)
+        # in fp16 gradients overflow now and then, and such a step is left out
+        if not math.isfinite(loss) or not (args.fp16 or math.isfinite(norm)):
+            self.step, self.before = state.global_step, not math.isfinite(loss)
             control.should_training_stop, control.should_save = True, False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.step is not None:
             control.should_save = False
+
+
+def _any_rank(args: Any, asked: bool) -> bool:
+    if args.world_size == 1:
+        return asked
+    import torch
+
+    told = torch.tensor(int(asked), device=args.device)
+    torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
+    return bool(told)
 
 
 def _append(file: Path, row: dict[str, Any]) -> None:

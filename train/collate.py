@@ -14,7 +14,7 @@ EVEN = 32
 """Rows are padded to a multiple of this: with fewer different shapes, allocators and kernels reuse what they made."""
 
 
-def tensors(rows: list[Row], store: Store, pad: int) -> dict[str, Any]:
+def tensors(rows: list[Row], store: Store, pad: int, *, packs: bool = True) -> dict[str, Any]:
     """For B rows of up to L tokens:
 
     `input_ids`, `position_ids` (B, L); `attention_mask` (B, 1, L, L) of bool: a token attends to the tokens
@@ -22,6 +22,8 @@ def tensors(rows: list[Row], store: Store, pad: int) -> dict[str, Any]:
     `predicts` (N,): indices into B*L of the tokens whose next one is to be learned, `targets` (N,), and
     `of` (N,): the number of the sample each belongs to; `tokens`: how many are no padding.
     An empty pass (no rows) is one padding token that teaches nothing.
+    Without `packs` (rows of one sample each) no positions are told and `attention_mask` is (B, L): what any causal
+    model takes, also one that has no such thing as attention.
     """
     import torch
 
@@ -38,18 +40,21 @@ def tensors(rows: list[Row], store: Store, pad: int) -> dict[str, Any]:
         predicts.append(one["predicts"] + at * length)
         targets.append(one["targets"])
         of.append(one["of"])
-    order = np.arange(length)
-    sees = (own[:, :, None] == own[:, None, :]) | (parent[:, :, None] == own[:, None, :])
-    mask = sees & (order[:, None] >= order[None, :])[None]
-    return {
+    made = {
         "input_ids": torch.from_numpy(ids),
-        "position_ids": torch.from_numpy(positions),
-        "attention_mask": torch.from_numpy(mask[:, None]),
         "predicts": torch.from_numpy(np.concatenate(predicts)),
         "targets": torch.from_numpy(np.concatenate(targets)),
         "of": torch.from_numpy(np.concatenate(of)),
         "tokens": torch.tensor(int((own != ALONE).sum())),
     }
+    if not packs:
+        # all that can be seen of an empty pass is its padding, and softmax needs something
+        seen = (own != ALONE) | (own[:, :1] == ALONE)
+        return made | {"attention_mask": torch.from_numpy(seen.astype(np.int64))}
+    order = np.arange(length)
+    sees = (own[:, :, None] == own[:, None, :]) | (parent[:, :, None] == own[:, None, :])
+    mask = sees & (order[:, None] >= order[None, :])[None]
+    return made | {"position_ids": torch.from_numpy(positions), "attention_mask": torch.from_numpy(mask[:, None])}
 
 
 def _lay(row: Row, store: Store) -> dict[str, np.ndarray]:

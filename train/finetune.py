@@ -7,9 +7,12 @@ Started by core.launchers (directly, or through torchrun, accelerate or deepspee
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,14 +21,17 @@ import numpy as np
 
 from core import models
 from core.errors import UserError
+from core.inference import prompting
+from core.launchers.contract import RESULT
 from core.launchers.finetune import FinetuneRequest
-from train import adapters, cards, prepare
+from train import adapters, cards, checkpoints, prepare
+from train.leaks import packing_is_exact
 from train.packing import Plan, Row, groups_of
 from train.samples import Store
 
-REQUEST = "request.json"
 ROW_TOKENS = 512  # attention over longer rows costs more than filling them saves
 PASS_TOKENS = 2048
+WINDOW = 100_000  # samples
 WORTH_COMPILING = 100  # passes: fewer take less time than compiling
 
 
@@ -36,11 +42,25 @@ def main() -> int:
     given, _ = parser.parse_known_args()
     request = FinetuneRequest.model_validate_json(given.request.read_text(encoding="utf-8"))
     try:
-        train(request, deepspeed=given.deepspeed_config)
+        with room(request.out):
+            train(request, deepspeed=given.deepspeed_config)
     except UserError as error:
         print(f"UserError: {json.dumps(error.to_dict(), ensure_ascii=False)}", file=sys.stderr, flush=True)
         return 1
     return 0
+
+
+@contextmanager
+def room(out: Path) -> Iterator[None]:
+    """A disk that fills up anywhere else than at a checkpoint (checkpoints.room_for)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            "The disk of {out} is full.", remedy="Make room on it, and go on from the last checkpoint.", out=out
+        ) from error
 
 
 def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
@@ -55,9 +75,11 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     precision = precision_of(request, device)
     settings = arguments(request, device, precision, deepspeed)
+    if settings.should_save:  # of an earlier run: this one is not finished until it says so itself
+        (request.out / RESULT).unlink(missing_ok=True)
     set_seed(request.seed)
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-    form = prepare.form_of(request, card.prompt_form if (base.parent / models.CARD).is_file() else None, tokenizer)
+    form = prepare.form_of(request, card.prompt_form, tokenizer)
     with settings.main_process_first(desc="preparing the data"):
         store, validation, account = prepare.stores(request, tokenizer, form, request.out / "data")
     say(settings, data_summary(account))
@@ -92,10 +114,12 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
         adapters.compile_layers(model)
     settings.gradient_accumulation_steps, settings.max_steps = plan.passes, plan.steps
     held_out = rows_of(validation, packs=packs) if validation else []
-    metrics, stop, no_number = Metrics(request.out, plan, store), StopWhenAsked(), StopAtNaN()
+    metrics, stop, no_number = Metrics(request.out, plan, store), StopWhenAsked(request.out), StopAtNaN()
     trainer = PackedTrainer(
         store=store,
         pad=pad,
+        packs=packs,
+        keep=request.keep,
         answers=answers,
         validation=held_out,
         validation_store=validation,
@@ -110,10 +134,14 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
     say(
         settings, f"{plan.steps} steps of {request.batch} samples, {plan.passes} passes each; form {form}, {precision}."
     )
-    checkpoint = checkpoint_of(request)
+    checkpoint = checkpoints.chosen(request.out, request.resume)
     before = losses_before(request, trainer) if validation else None
+    if settings.should_save:
+        checkpoints.forget_after(request.out, checkpoints.step_of(checkpoint) if checkpoint else 0)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if no_number.step is not None:
+        if no_number.before and settings.should_save and len(checkpoints.whole_in(request.out)) > 1:
+            checkpoints.remove(request.out / f"checkpoint-{no_number.step - 1}")
         raise UserError(
             "The loss was no number at step {step}, so training stopped; the last checkpoint before it is kept.",
             remedy="Lower the learning rate, or raise the warm-up, and go on from the last checkpoint.",
@@ -173,7 +201,6 @@ def arguments(request: FinetuneRequest, device: str, precision: str, deepspeed: 
         logging_nan_inf_filter=False,
         save_strategy="steps",
         save_steps=request.save_every,
-        save_total_limit=request.keep,
         eval_strategy="steps" if request.eval_every else "no",
         eval_steps=request.eval_every or None,
         seed=request.seed,
@@ -191,9 +218,8 @@ def arguments(request: FinetuneRequest, device: str, precision: str, deepspeed: 
 
 def plan_of(request: FinetuneRequest, store: Store, *, ranks: int, packs: bool) -> Plan:
     lengths = store.lengths
-    starts = np.asarray([int(np.argmax(store.mask(number))) for number in range(len(store))])
     if packs and request.share_prefix:
-        groups = groups_of([store.tokens(number) for number in range(len(store))], starts)
+        groups = [group for start in range(0, len(store), WINDOW) for group in shared_in(store, start)]
     else:
         groups = [((number,), 0) for number in range(len(store))]
     return Plan(
@@ -209,6 +235,14 @@ def plan_of(request: FinetuneRequest, store: Store, *, ranks: int, packs: bool) 
     )
 
 
+def shared_in(store: Store, start: int) -> list[tuple[tuple[int, ...], int]]:
+    """Groups among WINDOW samples: of all of a large file at once, the sorted tokens would fill the memory."""
+    numbers = range(start, min(start + WINDOW, len(store)))
+    limits = np.asarray([int(np.argmax(store.mask(number))) for number in numbers])
+    made = groups_of([store.tokens(number) for number in numbers], limits)
+    return [(tuple(number + start for number in members), shared) for members, shared in made]
+
+
 def rows_of(store: Store, *, packs: bool) -> list[list[Row]]:
     """Validation samples in passes."""
     plan = Plan(
@@ -221,45 +255,6 @@ def rows_of(store: Store, *, packs: bool) -> list[list[Row]]:
         pass_tokens=PASS_TOKENS,
     )
     return [rows for step in range(plan.steps) for rows in plan.dealt(step) if rows]
-
-
-def packing_is_exact(model: Any, store: Store, pad: int) -> bool:
-    """Whether samples side by side get the logits that they get alone, seen on two of the data's own.
-
-    Other tokens in the first may change nothing in the second, to the bit; and what it gets alone may differ
-    by rounding only.
-    """
-    import torch
-
-    from train.collate import tensors
-    from train.packing import Group
-
-    if len(store) < 2:
-        return True
-    first, second = (Group((number,), 0, int(store.lengths[number])) for number in (0, 1))
-    learned = int(store.mask(1).sum()) if store.mask(1)[0] == 0 else 1
-
-    def said(row: Row, *, other: bool = False) -> Any:
-        inputs = {name: value.to(model.device) for name, value in tensors([row], store, pad).items()}
-        ids = inputs["input_ids"]
-        if other:
-            ids[0, : first.tokens] = ids[0, : first.tokens].flip(0)
-        with torch.no_grad():
-            given = {name: inputs[name] for name in ("position_ids", "attention_mask")}
-            logits = model(input_ids=ids, **given, use_cache=False).logits[0]
-        return logits[inputs["predicts"][-learned:]].float()
-
-    was_training = model.training
-    model.eval()
-    try:
-        alone, beside = said(Row((second,))), said(Row((first, second)))
-        beside_other = said(Row((first, second)), other=True)
-    except (TypeError, ValueError, RuntimeError):  # a model that takes no positions or no such mask
-        return False
-    finally:
-        model.train(was_training)
-    same = torch.equal(beside, beside_other)
-    return same and bool((alone - beside).abs().mean() < 0.1 * alone.std())
 
 
 def compiles(request: FinetuneRequest, device: str, plan: Plan, deepspeed: Path | None) -> bool:
@@ -280,27 +275,6 @@ def too_long_for(model: Any, request: FinetuneRequest) -> None:
         )
 
 
-def checkpoint_of(request: FinetuneRequest) -> Path | None:
-    """The checkpoint to go on from; unfinished ones are taken away. Raises UserError: not there, or not whole."""
-    from train.trainer import is_complete
-
-    found = sorted(request.out.glob("checkpoint-*"), key=lambda folder: int(folder.name.rsplit("-", 1)[1]))
-    if not request.resume:
-        return None
-    if request.resume == "last":
-        whole = [folder for folder in found if is_complete(folder)]
-        return whole[-1] if whole else None
-    chosen = request.out / request.resume
-    if not is_complete(chosen):
-        raise UserError(
-            "The checkpoint {name} is not there, or not whole.",
-            remedy="Choose one of: {known}.",
-            name=request.resume,
-            known=", ".join(folder.name for folder in found if is_complete(folder)) or "–",
-        )
-    return chosen
-
-
 def losses_before(request: FinetuneRequest, trainer: Any) -> np.ndarray:
     """The validation losses of the untrained model: measured once, kept for a run that is resumed."""
     file = request.out / "data" / "before.npy"
@@ -308,7 +282,9 @@ def losses_before(request: FinetuneRequest, trainer: Any) -> np.ndarray:
         return np.load(file)
     losses = trainer.validation_losses()
     if trainer.args.should_save:
-        np.save(file, losses)
+        temporary = file.with_suffix(".tmp.npy")
+        np.save(temporary, losses)
+        temporary.replace(file)
     return losses
 
 
@@ -325,9 +301,12 @@ def finish(
     from train import verdict
     from train.reload import says_the_same
 
-    trainer.save_model(str(request.out))
+    with checkpoints.room_for("The trained model", request.out):
+        trainer.save_model(str(request.out))
     if not trainer.args.should_save:
         return
+    if form == "alpaca":
+        tokenizer.chat_template = prompting.alpaca_template(tokenizer)
     tokenizer.save_pretrained(request.out)
     judged = verdict.compare(before, after) if before is not None and after is not None else None
     same = says_the_same(request, trainer, base)
@@ -343,9 +322,11 @@ def finish(
         "data": account.__dict__,
     }
     cards.write(request, result, base)
-    temporary = request.out / "result.json.tmp"
+    temporary = request.out / (RESULT + ".tmp")
     temporary.write_text(json.dumps(result, indent=2), encoding="utf-8")
-    temporary.replace(request.out / "result.json")
+    temporary.replace(request.out / RESULT)
+    if same is False:
+        say(trainer.args, "What was saved says something else than what was trained: do not rely on it.")
     if judged:
         say(trainer.args, f"Validation loss {judged.before:.4f} -> {judged.after:.4f}: {judged.word}.")
 

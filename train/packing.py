@@ -40,8 +40,8 @@ class Group:
 def groups_of(starts: Sequence[np.ndarray], limits: np.ndarray, size: int = GROUP) -> list[tuple[tuple[int, ...], int]]:
     """Samples whose token sequences start alike, as (numbers, shared tokens), from sorted order.
 
-    `limits[i]`: how many of sample i's tokens may be shared: those before the first one to learn, less one,
-    since the last shared token predicts each sample's own next one.
+    `limits[i]`: how many of sample i's tokens may be shared: those before the first one to learn. What is shared
+    teaches nothing itself; its last token predicts each sample's own next one.
     """
     order = sorted(range(len(starts)), key=lambda number: np.asarray(starts[number], ">i4").tobytes())
     made: list[tuple[tuple[int, ...], int]] = []
@@ -157,7 +157,7 @@ class Plan:
         """The step's samples in their groups; a group that is wider than a row is split."""
         of: dict[int, list[int]] = {}
         for sample in samples:
-            of.setdefault(self._group_of[sample], []).append(sample)
+            of.setdefault(int(self._group_of[sample]), []).append(sample)
         made: list[Group] = []
         for number, members in of.items():
             shared = self.groups[number][1]
@@ -187,5 +187,8 @@ class Plan:
         return {}
 
     @cached_property
-    def _group_of(self) -> dict[int, int]:
-        return {sample: number for number, (samples, _) in enumerate(self.groups) for sample in samples}
+    def _group_of(self) -> np.ndarray:
+        made = np.zeros(self.samples, np.int64)
+        for number, (samples, _) in enumerate(self.groups):
+            made[list(samples)] = number
+        return made

@@ -98,7 +98,7 @@ def _make(request: FinetuneRequest, tokenizer: Any, form: Form, folder: Path) ->
                 validation.add(sample)
         account.trained, account.validated = len(train), len(validation)
     account.doubles = len(whole) - len(np.unique(np.frombuffer(whole, np.uint64)))
-    account.refused, account.reasons = refused.count, refused.told
+    account.refused, account.reasons = refused.number, refused.told
     if not account.trained:
         raise UserError(
             "No row is left to train on: {why}",
@@ -113,11 +113,11 @@ class Reasons(list):
 
     def __init__(self) -> None:
         super().__init__()
-        self.count = 0
+        self.number = 0
         self.told: list[str] = []
 
     def append(self, one: talks.Refused) -> None:
-        self.count += 1
+        self.number += 1
         if len(self.told) < SHOWN:
             self.told.append(_told(one))
 

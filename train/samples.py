@@ -6,6 +6,7 @@ A store is a folder: `ids.bin` (int32), `learned.bin` (bool), `ends.npy` (int64:
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.inference import prompting
-from train.talks import Message, Refused, Talk
+from train.talks import Refused, Talk
 
 Ids = list[int]
 
@@ -29,84 +30,83 @@ class Sample:
     learned: list[bool]
 
 
-def encode(tokenizer: Any, talk: Talk, form: prompting.Form, *, limit: int, learn_prompt: bool = False) -> Sample:
-    """Tokens of a talk, as the model would be asked, cut at `limit` tokens. Raises UserError: no token to learn.
+def encode(
+    tokenizer: Any, talk: Talk, form: prompting.Form, *, limit: int, learn_prompt: bool = False
+) -> Iterator[Sample]:
+    """Tokens of a talk, as the model would be asked. Raises UserError: no token to learn within `limit`.
 
-    An answer longer than what the limit leaves is refused, not cut: it would teach to stop in the middle,
-    or to go on without end.
+    A talk of several turns is one sample as long as each prompt goes on from the one before, to the token;
+    where a chat template changes earlier turns, or a turn is cut into other tokens beside its neighbours, a
+    new sample begins. Turns that no longer fit are left out; an answer that is longer than what the limit leaves
+    is not cut: it would teach to stop in the middle, or to go on without end.
     """
     ids: Ids = []
     learned: list[bool] = []
-    for asked, answer in _exchanges(tokenizer, talk, form):
-        ids += asked
-        learned += [learn_prompt] * len(asked)
-        ids += answer
-        learned += [True] * len(answer)
-    if len(ids) > limit:
-        raise UserError(
-            "{where}: {tokens} tokens are more than the limit of {limit}, and the answer would be cut off.",
-            remedy="Raise the maximum length, or split the row.",
-            where=talk.where,
-            tokens=len(ids),
-            limit=limit,
-        )
-    return Sample(talk.where, ids, learned)
+    for prompt, answer in _exchanges(tokenizer, talk, form):
+        if len(prompt) + len(answer) > limit:
+            if ids:
+                break
+            raise UserError(
+                "{where}: {tokens} tokens are more than the limit of {limit}, and the answer would be cut off.",
+                remedy="Raise the maximum length, or split the row.",
+                where=talk.where,
+                tokens=len(prompt) + len(answer),
+                limit=limit,
+            )
+        if prompt[: len(ids)] != ids:
+            yield Sample(talk.where, ids, learned)
+            ids, learned = [], []
+        learned += [learn_prompt] * (len(prompt) - len(ids)) + [True] * len(answer)
+        ids = prompt + answer
+    yield Sample(talk.where, ids, learned)
 
 
 def _exchanges(tokenizer: Any, talk: Talk, form: prompting.Form) -> Iterator[tuple[Ids, Ids]]:
-    """For each answer: the tokens that stand before it since the last one, and its own."""
-    if form == "alpaca" and talk.instruction:
-        prompt = prompting.alpaca(talk.instruction, talk.input)
-        yield prompting.prompt_ids(tokenizer, prompt), prompting.answer_ids(tokenizer, talk.messages[-1].content)
-    elif form == "raw" or form == "alpaca":
-        yield from _bare(tokenizer, talk)
-    else:
-        yield from _templated(tokenizer, [{"role": one.role, "content": one.content} for one in talk.messages], talk)
-
-
-def _bare(tokenizer: Any, talk: Talk) -> Iterator[tuple[Ids, Ids]]:
-    """One prompt, one answer, with nothing between; several turns have no bare form."""
-    if len(talk.messages) != 2:
+    """For each answer: the whole prompt that inference would make for it, and its own tokens."""
+    if form == "chat":
+        yield from _chat(tokenizer, talk)
+        return
+    if [one.role for one in talk.messages] != ["user", "assistant"]:
         raise UserError(
             "{where}: a conversation of several turns can't be asked as a bare prompt.",
             remedy="Choose the prompt form “chat”.",
             where=talk.where,
         )
-    asked, answer = talk.messages
-    yield prompting.prompt_ids(tokenizer, asked.content), prompting.answer_ids(tokenizer, answer.content)
+    asked, answer = (one.content for one in talk.messages)
+    if form == "alpaca":
+        asked = prompting.alpaca(talk.instruction or asked, talk.input)
+    yield prompting.prompt_ids(tokenizer, asked), _answer(tokenizer, talk, answer)
 
 
-def _templated(tokenizer: Any, messages: list[dict[str, str]], talk: Talk) -> Iterator[tuple[Ids, Ids]]:
-    """Each answer with all before it as inference would ask for it: the template is rendered up to there."""
-    if tokenizer.chat_template is None:
-        yield from _without_template(tokenizer, talk.messages, talk.where)
-        return
-    done = ""
+def _chat(tokenizer: Any, talk: Talk) -> Iterator[tuple[Ids, Ids]]:
+    messages = [{"role": one.role, "content": one.content} for one in talk.messages]
     for at, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        before = prompting.chat_text(tokenizer, messages[:at])
-        whole = before + message["content"]
-        if not before.startswith(done):
+        if message["role"] != "assistant" or not message["content"].strip() or at == 0:
+            continue  # an empty turn, or one that nobody asked for, is read but not learned
+        if messages[at - 1]["role"] == "assistant":
             raise UserError(
-                "{where}: the model's chat template changes earlier turns, so they can't be learned in one go.",
-                remedy="Split the conversation: one row for each answer.",
-                where=talk.where,
+                "{where}: an answer follows an answer.", remedy="Join the two, or take the row out.", where=talk.where
             )
-        asked = tokenizer(before[len(done) :], add_special_tokens=False)["input_ids"]
-        yield list(asked), prompting.answer_ids(tokenizer, message["content"])
-        done = whole + tokenizer.eos_token
+        try:
+            prompt = prompting.chat_ids(tokenizer, messages[:at])
+        except Exception as error:  # templates are programs: they raise what they like
+            raise UserError(
+                "{where}: the model's chat template refuses these messages: {why}",
+                remedy="Use the roles system, user and assistant in turn, or choose the prompt form “raw”.",
+                where=talk.where,
+                why=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            ) from error
+        yield prompt, _answer(tokenizer, talk, message["content"])
 
 
-def _without_template(tokenizer: Any, messages: tuple[Message, ...], where: str) -> Iterator[tuple[Ids, Ids]]:
-    if [one.role for one in messages if one.role != "system"] != ["user", "assistant"]:
+def _answer(tokenizer: Any, talk: Talk, answer: str) -> Ids:
+    if tokenizer.eos_token_id is None:
         raise UserError(
-            "{where}: this model has no chat template, so it can't be asked with several turns.",
-            remedy="Choose a model with a chat template, or split the conversation.",
-            where=where,
+            "{where}: the model's tokenizer has no token for the end, so no answer can be learned to end.",
+            remedy="Set eos_token in the base's tokenizer_config.json.",
+            where=talk.where,
         )
-    asked = [{"role": one.role, "content": one.content} for one in messages[:-1]]
-    yield prompting.chat_ids(tokenizer, asked), prompting.answer_ids(tokenizer, messages[-1].content)
+    return prompting.answer_ids(tokenizer, answer)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Store:
     ids: np.ndarray
     learned: np.ndarray
     ends: np.ndarray
-    where: tuple[str, ...]
+    places: Path
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -130,32 +130,50 @@ class Store:
     def mask(self, number: int) -> np.ndarray:
         return self.learned[self.span(number)]
 
+    def where(self) -> list[str]:
+        """File and line of every sample."""
+        return self.places.read_text(encoding="utf-8").splitlines()
+
     @property
     def lengths(self) -> np.ndarray:
         return np.diff(self.ends, prepend=0)
 
 
+class Writer:
+    """Takes samples into a new folder, one by one."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._ends = array("q")
+        self._total = 0
+        self._ids = (folder / "ids.bin").open("wb")
+        self._learned = (folder / "learned.bin").open("wb")
+        self._where = (folder / "where.txt").open("w", encoding="utf-8")
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in (self._ids, self._learned, self._where):
+            file.close()
+        np.save(self._folder / "ends.npy", np.frombuffer(self._ends, np.int64))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def add(self, sample: Sample) -> None:
+        self._ids.write(np.asarray(sample.ids, np.int32).tobytes())
+        self._learned.write(np.asarray(sample.learned, np.bool_).tobytes())
+        self._where.write(sample.where.replace("\n", " ") + "\n")
+        self._total += len(sample.ids)
+        self._ends.append(self._total)
+
+
 def write(samples: Iterable[Sample], folder: Path) -> Store:
-    """Samples into a new folder, streamed. Raises UserError if there are none."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ends: list[int] = []
-    total = 0
-    with (
-        (folder / "ids.bin").open("wb") as ids,
-        (folder / "learned.bin").open("wb") as learned,
-        (folder / "where.txt").open("w", encoding="utf-8") as where,
-    ):
+    with Writer(folder) as writer:
         for sample in samples:
-            ids.write(np.asarray(sample.ids, np.int32).tobytes())
-            learned.write(np.asarray(sample.learned, np.bool_).tobytes())
-            where.write(sample.where.replace("\n", " ") + "\n")
-            total += len(sample.ids)
-            ends.append(total)
-    if not ends:
-        raise UserError(
-            "No row is left to train on.", remedy="The log names the rows that were refused, each with its reason."
-        )
-    np.save(folder / "ends.npy", np.asarray(ends, np.int64))
+            writer.add(sample)
     return opened(folder)
 
 
@@ -164,7 +182,7 @@ def opened(folder: Path) -> Store:
         np.memmap(folder / "ids.bin", np.int32, "r"),
         np.memmap(folder / "learned.bin", np.bool_, "r"),
         np.load(folder / "ends.npy"),
-        tuple((folder / "where.txt").read_text(encoding="utf-8").splitlines()),
+        folder / "where.txt",
     )
 
 
@@ -184,6 +202,6 @@ def encoded(
             continue
         try:
             own: prompting.Form = "raw" if talk.bare else form
-            yield encode(tokenizer, talk, own, limit=limit, learn_prompt=learn_prompt)
+            yield from encode(tokenizer, talk, own, limit=limit, learn_prompt=learn_prompt)
         except UserError as error:
             refused.append(Refused(talk.where, error))

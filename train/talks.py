@@ -2,13 +2,13 @@
 
 Formats (formats.md, "Fine-tuning data"): Alpaca `instruction, input, output`; ShareGPT `conversations`
 (`from`, `value`); OpenAI `messages` (`role`, `content`); IEPile `instruction, output`; InstructIE `text,
-relation` and our own `records.jsonl`, both asked by the studio dialect; and plain `prompt, completion`.
+relation` and our own `records.jsonl`, both asked by the studio dialect; and plain `prompt, completion` (or `answer`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,11 +21,10 @@ from core.extract.normal import normalise, tidy
 from core.extract.schema import Schema, Task, from_json
 from core.extract.tasks import ee, ner
 from core.extract.tasks import re as relations
-from core.inference.prompting import alpaca
 from core.records import Extraction
 
 Format = Literal["auto", "alpaca", "sharegpt", "messages", "iepile", "instructie", "records", "prompts"]
-READ = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+READ = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 _WORDS: dict[Task, Callable[[Any], list[Found]]] = {"ner": ner.words, "re": relations.words, "ee": ee.words}
 
 
@@ -81,7 +80,8 @@ def read(
     """The talks of a file, streamed. `fields` maps our names to the file's. Raises UserError: of no known shape."""
     renamed = dict(fields or {})
     reader: Callable[[str, dict[str, Any], Schema | None], Iterable[Talk]] | None = None
-    for row in tables.rows(tables.layout_of(path)):
+    layout = tables.layout_of(path, named=tuple(renamed.values()))
+    for row in tables.rows(layout):
         where = f"{path.name}:{row.line}"
         if row.error:
             yield Refused(where, row.error)
@@ -89,7 +89,8 @@ def read(
         cells: dict[str, Any] = dict(row.cells)
         cells |= {ours: cells[theirs] for ours, theirs in renamed.items() if theirs in cells}
         if reader is None:
-            reader = _READERS[format_ if format_ != "auto" else guess(path, cells)]
+            ours = [ours for ours, theirs in renamed.items() if theirs in layout.columns]
+            reader = _READERS[format_ if format_ != "auto" else guess(path, [*layout.columns, *ours])]
         try:
             yield from reader(where, cells, schema)
         except UserError as error:
@@ -98,9 +99,15 @@ def read(
             yield Refused(where, _shapeless(where, error))
 
 
-def guess(path: Path, cells: Mapping[str, Any]) -> Format:
-    """The format that a first row speaks for. Raises UserError if none does."""
-    for format_, needed in _TELLING.items():
+def format_of(path: Path, *, fields: Mapping[str, str]) -> Format:
+    """The format that a file's first rows speak for. Raises UserError if they speak for none."""
+    columns = tables.layout_of(path, named=tuple(fields.values())).columns
+    return guess(path, [*columns, *(ours for ours, theirs in fields.items() if theirs in columns)])
+
+
+def guess(path: Path, cells: Sequence[str]) -> Format:
+    """The format that these fields speak for. Raises UserError if they speak for none."""
+    for format_, needed in _TELLING:
         if all(name in cells for name in needed):
             return format_
     raise UserError(
@@ -116,11 +123,17 @@ def _alpaca(where: str, cells: dict[str, Any], _schema: Schema | None) -> Iterab
     instruction, given = str(cells["instruction"]), str(cells.get("input") or "")
     asked = f"{instruction}\n\n{given}" if given else instruction
     answer = _answer(where, cells, "output")
+    before = [("system", str(cells["system"]))] if cells.get("system") else []
+    for question, reply in _parsed(cells.get("history") or "[]"):
+        before += [("user", question), ("assistant", reply)]
+    if before:
+        yield _conversation(where, [*before, ("user", asked), ("assistant", answer)])
+        return
     yield Talk(where, (Message("user", asked), Message("assistant", answer)), instruction=instruction, input=given)
 
 
 def _prompts(where: str, cells: dict[str, Any], _schema: Schema | None) -> Iterable[Talk]:
-    answer = _answer(where, cells, "completion")
+    answer = _answer(where, cells, "completion" if "completion" in cells else "answer")
     yield Talk(where, (Message("user", str(cells["prompt"])), Message("assistant", answer)), bare=True)
 
 
@@ -153,7 +166,7 @@ def _instructie(where: str, cells: dict[str, Any], schema: Schema | None) -> Ite
     found = [Found(name, tidy(head), (("", tidy(tail)),)) for head, name, tail in told]
     text = normalise(str(cells["text"])).text
     prompt = studio.prompt("re", schema, text)
-    yield Talk(where, (Message("user", prompt), Message("assistant", studio.write("re", schema, found))), bare=True)
+    yield Talk(where, (Message("user", prompt), Message("assistant", studio.write("re", schema, found))))
 
 
 def _records(where: str, cells: dict[str, Any], schema: Schema | None) -> Iterable[Talk]:
@@ -167,7 +180,7 @@ def _records(where: str, cells: dict[str, Any], schema: Schema | None) -> Iterab
     for task in schema.tasks:
         answer = studio.write(task, schema, _WORDS[task](of[task]))
         prompt = studio.prompt(task, schema, text)
-        yield Talk(where, (Message("user", prompt), Message("assistant", answer)), bare=True)
+        yield Talk(where, (Message("user", prompt), Message("assistant", answer)))
 
 
 _ROLES: dict[str, Literal["system", "user", "assistant"]] = {
@@ -183,7 +196,7 @@ _ROLES: dict[str, Literal["system", "user", "assistant"]] = {
 }
 
 
-def _conversation(where: str, turns: list[tuple[str, str]]) -> Talk:
+def _conversation(where: str, turns: list[tuple[str, Any]]) -> Talk:
     made = []
     for role, content in turns:
         if role not in _ROLES:
@@ -193,7 +206,7 @@ def _conversation(where: str, turns: list[tuple[str, str]]) -> Talk:
                 where=where,
                 role=role,
             )
-        made.append(Message(_ROLES[role], str(content)))
+        made.append(Message(_ROLES[role], _text(content)))
     if not any(message.role == "assistant" and message.content.strip() for message in made):
         raise _no_answer(where, "assistant")
     return Talk(where, tuple(made))
@@ -204,6 +217,15 @@ def _answer(where: str, cells: Mapping[str, Any], name: str) -> str:
     if not answer.strip():
         raise _no_answer(where, name)
     return answer
+
+
+def _text(content: Any) -> str:
+    """A turn's words: a string, none at all (a tool is called instead), or OpenAI's list of parts."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if isinstance(content, list) and all(part.get("type") == "text" for part in content):
+        return "".join(part["text"] for part in content)
+    raise ValueError("a turn holds something else than text")
 
 
 def _parsed(value: Any) -> Any:
@@ -238,13 +260,13 @@ _READERS: dict[str, Callable[[str, dict[str, Any], Schema | None], Iterable[Talk
     "records": _records,
     "prompts": _prompts,
 }
-_TELLING: dict[Format, tuple[str, ...]] = {
-    "messages": ("messages",),
-    "sharegpt": ("conversations",),
-    "iepile": ("task", "source", "instruction", "output"),
-    "alpaca": ("instruction", "output"),
-    "prompts": ("prompt", "completion"),
-    "records": ("text", "entities", "relations", "events"),
-    "instructie": ("text", "relation"),
-}
-__all__ = ["Format", "Message", "Refused", "Talk", "alpaca", "files", "guess", "read"]
+_TELLING: tuple[tuple[Format, tuple[str, ...]], ...] = (
+    ("messages", ("messages",)),
+    ("sharegpt", ("conversations",)),
+    ("iepile", ("task", "source", "instruction", "output")),
+    ("alpaca", ("instruction", "output")),
+    ("prompts", ("prompt", "completion")),
+    ("prompts", ("prompt", "answer")),
+    ("records", ("text", "entities", "relations", "events")),
+    ("instructie", ("text", "relation")),
+)

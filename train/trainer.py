@@ -2,13 +2,11 @@
 
 What differs from the Trainer as it comes: a "batch" is one forward pass of the plan (packing.py); logits are
 computed only where something is learned; the loss is the mean over all learned tokens of an optimiser step,
-over all ranks; a checkpoint counts once `complete.json` stands in it, written last.
+over all ranks; a checkpoint counts once it is whole (checkpoints.py), and older ones go only then.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +18,14 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from core.errors import UserError
+from train import checkpoints
 from train.collate import tensors
 from train.packing import Plan, Row
 from train.samples import Store
 
-COMPLETE = "complete.json"
+GIVEN = ("input_ids", "position_ids", "attention_mask")
+ASKED = ("initial_lr", "weight_decay", "betas", "eps")
 
 
 class Passes(Dataset):
@@ -72,23 +73,29 @@ class AnswersOnly:
 
 
 class PackedTrainer(Trainer):
-    """`train_dataset` is a `Passes`; `store` holds the samples' tokens."""
+    """`train_dataset` is a `Passes`; `store` holds the samples' tokens; `keep`: checkpoints, the newest."""
 
     def __init__(
         self,
         *,
         store: Store,
         pad: int,
+        packs: bool,
+        keep: int,
         answers: AnswersOnly,
         validation: list[list[Row]],
         validation_store: Store | None,
         **rest: Any,
     ) -> None:
-        super().__init__(data_collator=lambda passes: tensors(passes[0], store, pad), **rest)
-        self._answers, self._validation, self._pad = answers, validation, pad
+        super().__init__(data_collator=lambda passes: tensors(passes[0], store, pad, packs=packs), **rest)
+        self._answers, self._validation, self._pad, self._packs, self._keep = answers, validation, pad, packs, keep
         self._validation_store = validation_store
         self.loss_is_scaled_for_ga = True
-        self.tokens_seen = 0
+
+    @property
+    def tokens_seen(self) -> int:
+        """By all ranks, since the first step: the state is kept in checkpoints."""
+        return self.state.num_input_tokens_seen
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return SequentialSampler(cast(Passes, train_dataset or self.train_dataset))
@@ -96,11 +103,12 @@ class PackedTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """An optimiser step's passes, and how many tokens they teach over all ranks."""
         passes = [made for _, made in zip(range(num_batches), epoch_iterator, strict=False)]
-        learned = torch.tensor(sum(len(made["targets"]) for made in passes), device=device)
-        self.tokens_seen += sum(int(made["tokens"]) for made in passes)
+        learned, tokens = (sum(len(made["targets"]) for made in passes), sum(int(made["tokens"]) for made in passes))
+        counts = torch.tensor([learned, tokens], device=device)
         if self.args.world_size > 1:
-            learned = self.accelerator.gather(learned).sum()
-        return passes, learned
+            counts = self.accelerator.gather(counts).reshape(-1, 2).sum(0)
+        self.state.num_input_tokens_seen += int(counts[1])
+        return passes, counts[0]
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -115,12 +123,8 @@ class PackedTrainer(Trainer):
         if not len(where):  # a pass without anything to learn still takes part, as every rank must
             where, targets = torch.zeros(1, dtype=torch.long, device=where.device), None
         with self._answers.at(where):
-            logits = model(
-                input_ids=inputs["input_ids"],
-                position_ids=inputs["position_ids"],
-                attention_mask=inputs["attention_mask"],
-                use_cache=False,
-            ).logits[0]
+            given = {name: inputs[name] for name in GIVEN if name in inputs}
+            logits = model(**given, use_cache=False).logits[0]
         if targets is None:
             return logits.float().sum(-1) * 0
         return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
@@ -146,7 +150,8 @@ class PackedTrainer(Trainer):
         was_training = model.training
         model.eval()
         for rows in self._validation:
-            inputs = {name: value.to(self.args.device) for name, value in tensors(rows, store, self._pad).items()}
+            made_of = tensors(rows, store, self._pad, packs=self._packs)
+            inputs = {name: value.to(self.args.device) for name, value in made_of.items()}
             with self._autocast():
                 losses = self._nll(model, inputs).double().cpu().numpy()
             of = inputs["of"].cpu().numpy()
@@ -161,35 +166,36 @@ class PackedTrainer(Trainer):
         return torch.autocast(self.args.device.type, dtype, enabled=self.args.bf16 or self.args.fp16)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        self.accelerator.wait_for_everyone()
+        out = Path(self._get_output_dir(trial))
+        folder = out / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save:
-            complete(folder)
+            checkpoints.remove(folder)
+        self.accelerator.wait_for_everyone()
+        try:
+            with checkpoints.room_for(folder.name, out):
+                super()._save_checkpoint(model, trial)
+                self.accelerator.wait_for_everyone()
+                if self.args.should_save:
+                    checkpoints.complete(folder)
+        except UserError:
+            checkpoints.remove(folder)
+            raise
+        if self.args.should_save:
+            checkpoints.keep_newest(out, self._keep)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """The optimizer's state is the checkpoint's; its settings are those asked for now, which may have changed."""
+        optimizer = cast(torch.optim.Optimizer, self.optimizer)
+        asked = [{name: group[name] for name in ASKED if name in group} for group in optimizer.param_groups]
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None or self.is_deepspeed_enabled:
+            return
+        scheduler = cast(Any, self.lr_scheduler)
+        scheduler.base_lrs = [group["initial_lr"] for group in asked]
+        for group, now, rate in zip(optimizer.param_groups, asked, scheduler.lr_lambdas, strict=True):
+            group.update(now)
+            group["lr"] = now["initial_lr"] * rate(scheduler.last_epoch)
+        scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0
-
-
-def complete(folder: Path) -> None:
-    """Mark a checkpoint as whole: every file on disk, then their sizes in `complete.json`, by rename."""
-    sizes = {}
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-            sizes[str(file.relative_to(folder))] = file.stat().st_size
-    temporary = folder / (COMPLETE + ".tmp")
-    with temporary.open("w", encoding="utf-8") as handle:
-        json.dump(sizes, handle)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(folder / COMPLETE)
-
-
-def is_complete(folder: Path) -> bool:
-    try:
-        sizes = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError):
-        return False

@@ -26,6 +26,13 @@ def alpaca(instruction: str, input_text: str = "") -> str:
     return f"{_TASK}. {_WISH}\n\n### Instruction:\n{instruction}\n\n### Response:\n"
 
 
+def alpaca_template(tokenizer: Any) -> str:
+    """A chat template that asks as `alpaca` does, for a model trained so: it has none of its own that fits."""
+    first = "{{ bos_token }}" if prompt_ids(tokenizer, "")[:1] == [tokenizer.bos_token_id] else ""
+    text = "{% for message in messages %}{{ message.content }}{% if not loop.last %}\n\n{% endif %}{% endfor %}"
+    return first + alpaca("{text}").replace("{text}", text)
+
+
 def prompt_ids(tokenizer: Any, prompt: str) -> list[int]:
     """A bare prompt's tokens, with what the tokenizer puts in front of every text."""
     return list(tokenizer(prompt)["input_ids"])
