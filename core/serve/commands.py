@@ -1,0 +1,265 @@
+"""`python -m core serve`, and `serve tokens add | list | revoke`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+from tyro.conf import Positional
+
+from core import models, settings
+from core.errors import UserError
+from core.inference import client
+from core.inference.commands import LoadRequest, estimate_load
+from core.operation import Needs, Progress, Request, Result, operation
+from core.serve import tokens
+from core.serve.guard import Hosts, is_loopback
+
+PORT = 8100
+GRACE = 3
+"""Seconds that answers under way have to end once the server is told to."""
+
+
+class ServeRequest(Request):
+    """Serve a model to other programs and people: OpenAI-compatible, and extraction."""
+
+    model: str = Field(
+        default="", description="Model to serve; empty takes the default one", json_schema_extra={"picker": "model"}
+    )
+    engine: str = Field(default="", description="Engine to use; empty lets the host choose")
+    host: str = Field(default="127.0.0.1", description="Address to listen on; another than loopback needs a token")
+    port: int = Field(default=PORT, ge=0, le=65_535, description="Port to listen on; 0 takes a free one")
+    allow_host: tuple[str, ...] = Field(
+        default=(), description="Further host names to answer to, such as that of a proxy in front"
+    )
+    name: str = Field(
+        default="", max_length=100, description="What callers name the model; empty takes the model's own name"
+    )
+    body_limit: int = Field(
+        default=4, ge=1, le=256, description="Largest request that is read", json_schema_extra={"unit": "MB"}
+    )
+
+
+class ServeResult(Result):
+    address: str
+    model: str
+    requests: int
+    tokens: int
+    seconds: float
+
+    def summary(self) -> str:
+        return f"served {self.requests} requests, {self.tokens} tokens, in {self.seconds:.0f} s"
+
+
+class TokensRequest(Request):
+    """Add, list or revoke the tokens with which others may use the server."""
+
+    action: Positional[Literal["add", "list", "revoke"]] = Field(description="What to do")
+    name: Positional[str] = Field(default="", description="Whose token: a name of your choice")
+    per_minute: int = Field(default=60, ge=0, description="Requests that a new token may make a minute; 0: no limit")
+    per_day: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens that a new token may read and write a day (UTC); 0: no limit",
+        json_schema_extra={"unit": "tokens"},
+    )
+
+
+class TokensResult(Result):
+    tokens: tuple[dict[str, Any], ...] = ()
+    secret: str = ""
+    """Of a new token: shown this once."""
+
+    def summary(self) -> str:
+        if self.secret:
+            return f"{self.secret}\nThis is shown once: only its hash is kept."
+        lines = [_line(token) for token in self.tokens]
+        return "\n".join(lines) or "no tokens"
+
+
+def estimate(request: ServeRequest) -> Needs:
+    return estimate_load(LoadRequest(model=request.model or settings.read().default_model, engine=request.engine))
+
+
+def plan(request: ServeRequest) -> list[str]:
+    hosts = Hosts(request.host, request.allow_host)
+    model = models.resolve(request.model or settings.read().default_model)
+    return [
+        f"load {model.title} (licence: {model.card.license or 'not declared'})",
+        f"listen on {request.host}:{request.port or 'a free port'}, {_who(needs_token(hosts))}",
+    ]
+
+
+@operation("serve", estimate=estimate, plan=plan)
+def serve(request: ServeRequest, progress: Progress) -> ServeResult:
+    from core.serve.door import Door, application
+    from core.serve.upstream import Upstream
+
+    hosts = Hosts(request.host, request.allow_host)
+    needed = needs_token(hosts)
+    began = time.monotonic()
+    with contextlib.ExitStack() as ending:
+        listening = ending.enter_context(_listening(request.host, request.port))
+        ref = request.model or settings.read().default_model
+        upstream = Upstream(ref, engine=request.engine, name=request.name, log=progress.log)
+        ending.enter_context(_unloaded_at_the_end(upstream.model))
+        upstream.open()
+        ending.callback(upstream.close)
+        door = Door(upstream, hosts, needed, request.body_limit << 20, progress.log)
+        address = _address(request.host, listening.getsockname()[1])
+        progress.log(f"serving {upstream.model.title} as “{upstream.name}” at {address}/v1, {_who(needed)}")
+        progress.log(f"its licence: {upstream.model.card.license or 'not declared'}")
+        if not is_loopback(request.host):
+            progress.log("note: HTTP is not encrypted; beyond a network you trust, put a proxy with TLS in front")
+        _run(application(door), listening, door.desk.close)
+        return ServeResult(
+            address=f"{address}/v1",
+            model=upstream.model.ref,
+            requests=door.requests,
+            tokens=door.tokens,
+            seconds=round(time.monotonic() - began, 1),
+        )
+
+
+@operation("serve", "tokens")
+def manage(request: TokensRequest, progress: Progress) -> TokensResult:
+    if request.action == "add":
+        secret = tokens.add(request.name, per_minute=request.per_minute, per_day=request.per_day)
+        return TokensResult(secret=secret)
+    if request.action == "revoke":
+        return TokensResult(tokens=(_told(tokens.revoke(request.name)) | {"revoked": True},))
+    return TokensResult(tokens=tuple(_told(token) for token in tokens.every()))
+
+
+def needs_token(hosts: Hosts) -> bool:
+    """Whether callers must show a token. Raises UserError where they must and there is none."""
+    known = bool(tokens.every())
+    if hosts.beyond_loopback and not known:
+        raise UserError(
+            "Beyond this machine the server answers only to tokens, and there is none.",
+            remedy="Make one: `python -m core serve tokens add NAME`.",
+        )
+    return known
+
+
+def _run(app: Any, listening: socket.socket, end_work: Callable[[], None]) -> None:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield  # `_ended_by_signals` does, and ends the model's work with it
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=30,
+        limit_concurrency=512,
+    )
+    server = Server(config)
+
+    def end() -> None:
+        server.force_exit = server.should_exit  # asked twice: at once
+        server.should_exit = True
+        end_work()
+
+    with _ended_by_signals(end):
+        server.run(sockets=[listening])
+
+
+@contextlib.contextmanager
+def _ended_by_signals(end: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and TERM call `end`. Who listened for them before (a job's worker) hears of them afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+
+    def hear(number: int, frame: Any) -> None:
+        heard.append(number)
+        end()
+
+    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, hear) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in dict.fromkeys(heard):
+        handler = before[number]
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(number, None)
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except (OSError, UnicodeError) as error:
+        raise UserError(
+            "The server can't listen on {host}:{port}: {why}.",
+            remedy="Choose another port with --port, or an address of this machine with --host.",
+            host=host,
+            port=port,
+            why=getattr(error, "strerror", None) or error,
+        ) from error
+    with listening:
+        yield listening
+
+
+@contextlib.contextmanager
+def _unloaded_at_the_end(model: models.Model) -> Iterator[None]:
+    """What was loaded only for the server is unloaded with it, unless somebody uses it by then."""
+    local = model.format != "remote"
+    before = client.status() if local else None
+    try:
+        yield
+    finally:
+        if before is not None and not (before.state in ("ready", "loading") and before.model == model.ref):
+            now = client.status()
+            if now.model == model.ref and now.state == "ready" and not now.busy:
+                client.unload()
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _who(needed: bool) -> str:
+    return "for those with a token" if needed else "for programs of this machine, without a token"
+
+
+def _told(token: tokens.Token) -> dict[str, Any]:
+    return {
+        "name": token.name,
+        "made": _when(token.made),
+        "per_minute": token.per_minute,
+        "per_day": token.per_day,
+        "last_used": _when(token.last_used) if token.last_used else "",
+        "requests_today": token.requests_today,
+        "tokens_today": token.tokens_today,
+    }
+
+
+def _line(token: dict[str, Any]) -> str:
+    limits = f"{token['per_minute'] or 'any'} requests a minute, {token['per_day'] or 'any'} tokens a day"
+    used = f"today {token['requests_today']} requests, {token['tokens_today']} tokens"
+    state = "revoked" if token.get("revoked") else f"last used {token['last_used'] or 'never'}"
+    return f"{token['name']}: {limits}; {used}; {state}"
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
