@@ -9,6 +9,10 @@ from typing import Any
 from core.errors import UserError
 
 
+MAMBAS = ("mamba", "mamba2", "falcon_mamba", "falcon_h1")
+"""Their kernels read the weights of `out_proj` themselves, past any adapter."""
+
+
 def load(base: Path, *, method: str, precision: str, checkpointing: bool, device: str) -> Any:
     """The base model, ready for `attach`.
 
@@ -59,6 +63,7 @@ def targets(model: Any) -> list[str]:
     import torch
 
     head = model.get_output_embeddings()
+    unfit = ("out_proj",) if model.config.model_type in MAMBAS else ()
     kinds: tuple[type, ...] = (torch.nn.Linear,)
     try:
         from transformers.pytorch_utils import Conv1D
@@ -69,7 +74,7 @@ def targets(model: Any) -> list[str]:
     found = {
         name.rsplit(".", 1)[-1]: None
         for name, module in model.named_modules()
-        if isinstance(module, kinds) and module is not head
+        if isinstance(module, kinds) and module is not head and not name.endswith(unfit)
     }
     return list(found)
 

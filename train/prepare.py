@@ -78,15 +78,20 @@ def _make(request: FinetuneRequest, tokenizer: Any, form: Form, folder: Path) ->
     account = Account()
     refused = Reasons()
     prompts, whole = array("Q"), array("Q")
+    kept = 0.0 if request.validation else request.validation_share
     with Writer(folder / "train") as train, Writer(folder / "validation") as validation:
         for sample in read(request, tokenizer, form, request.data, refused):
             account.rows += 1
             prompt = _digest(_prompt_of(sample))
-            if not request.validation and _share(prompt, request.seed) < request.validation_share:
+            place = _share(prompt, request.seed)
+            if place < kept:
                 validation.add(sample)
                 continue
+            prompts.append(_short(prompt))  # also of rows that are left out: all shares are validated with the same
+            if place >= kept + (1 - kept) * request.share:
+                account.spared += 1
+                continue
             whole.append(_short(_digest(sample.ids)))
-            prompts.append(_short(prompt))
             account.tokens += len(sample.ids)
             account.learned += sum(sample.learned)
             train.add(sample)
