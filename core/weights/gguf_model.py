@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -197,7 +196,3 @@ def _llama3_factors(config: Mapping[str, Any], rope: Rope) -> Floats:
     wavelengths = 2 * math.pi * rope.theta ** (np.arange(0, head_dim, 2) / head_dim)
     smooth = np.clip((original / wavelengths - low) / (high - low), 0, 1)
     return (1 / ((1 - smooth) / factor + smooth)).astype(np.float32)
-
-
-def parameter_count(checkpoint: Checkpoint) -> int:
-    return sum(prod(view.shape) for view in checkpoint.tensors.values())

@@ -47,7 +47,12 @@ def test_without_a_recovery_the_cheapest_way_comes_first(open_page: OpenPage, la
 
 def test_zhixi_is_begun_with_a_difference_of_either_precision(open_page: OpenPage, language: str) -> None:
     page = open_page("recover")
+    assert "ModelScope" in page.button_group(key="recover.source").options
+    page.button_group(key="recover.source").set_value("modelscope").run()
     page.radio(key="recover.way").set_value("zhixi-13b").run()
+    assert not page.exception
+    held = page.button_group(key="recover.source").options
+    assert "ModelScope" not in held, "the differences are not published there"
     page.button(key="recover.begin").click().run()
     assert not page.exception
     said = texts(page)

@@ -89,7 +89,7 @@ def _form(way: str) -> Recovery:
     if way == "sample":
         return recovery.sample(_free("sample-family"))
     if way == "merged":
-        return recovery.of_merged(_free("zhixi-13b"), source=_source())
+        return recovery.of_merged(_free("zhixi-13b"), source=_source(recovery.ZHIXI_MERGED))
     if way == "zhixi-13b":
         base = st.text_input(
             t("Folder of LLaMA-13B"),
@@ -105,7 +105,8 @@ def _form(way: str) -> Recovery:
             key="recover.begin.diff",
             required=True,
         )
-        made = recovery.of_zhixi(_free("zhixi-13b"), diff or recovery.ZHIXI_DIFFS[0], source=_source())
+        source = _source(*recovery.ZHIXI_DIFFS, recovery.ZHIXI_LORA)
+        made = recovery.of_zhixi(_free("zhixi-13b"), diff or recovery.ZHIXI_DIFFS[0], source=source)
         return made.model_copy(update={"base": recovery.part(base), "folder": _folder()})
     name = st.text_input(t("Name"), "my-model", key="recover.begin.name", max_chars=60)
     with_lora = st.toggle(t("With a LoRA to merge"), key="recover.begin.lora")
@@ -114,9 +115,12 @@ def _form(way: str) -> Recovery:
     )
 
 
-def _source() -> SourceName:
-    """Where downloads come from; the mirror where Chinese is spoken."""
-    names = get_args(SourceName)
+def _source(*wanted: str) -> SourceName:
+    """Where downloads come from, of those that hold all these catalog entries; the mirror where Chinese is spoken."""
+    held = [catalog.find(one).sources for one in wanted]
+    names = [name for name in get_args(SourceName) if name != "modelscope" or all(name in one for one in held)]
+    if st.session_state.get("recover.source") not in names:
+        st.session_state.pop("recover.source", None)
     default = "mirror" if language() == "zh" else "hub"
     picked = st.segmented_control(
         t("Download from"), names, default=default, format_func=SOURCES.__getitem__, key="recover.source", required=True
