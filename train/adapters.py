@@ -8,7 +8,6 @@ from typing import Any
 
 from core.errors import UserError
 
-
 MAMBAS = ("mamba", "mamba2", "falcon_mamba", "falcon_h1")
 """Their kernels read the weights of `out_proj` themselves, past any adapter."""
 
