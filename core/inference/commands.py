@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from tyro.conf import Positional
 
 from core import models, settings
-from core.errors import UserError
-from core.inference import client
+from core.inference import chat_terminal, client
 from core.inference.decoding import Decoding
 from core.operation import Needs, Progress, Request, Result, operation
 
@@ -100,12 +96,12 @@ def unload(request: UnloadRequest, progress: Progress) -> UnloadResult:
 
 @operation("chat")
 def chat(request: ChatRequest, progress: Progress) -> ChatResult:
-    connected = client.connect(request.model or settings.read().default_model)
-    talk = Talk(connected, request.decoding, request.system)
+    ref = request.model or settings.read().default_model
     if request.once is None:
-        converse(talk)
+        chat_terminal.converse(chat_terminal.Terminal(ref, request.decoding, request.system))
         return ChatResult(text="")
-    answer = connected.chat(talk.with_user(request.once), request.decoding)
+    opening = [{"role": "system", "content": request.system}] if request.system else []
+    answer = client.connect(ref).chat([*opening, {"role": "user", "content": request.once}], request.decoding)
     return ChatResult(
         text=answer.text,
         finish=answer.finish,
@@ -114,86 +110,3 @@ def chat(request: ChatRequest, progress: Progress) -> ChatResult:
         seconds=round(answer.seconds, 3),
         seed=answer.seed,
     )
-
-
-@dataclass(frozen=True)
-class Talk:
-    """A conversation in a terminal."""
-
-    client: client.Client
-    decoding: Decoding
-    system: str = ""
-    messages: tuple[dict[str, str], ...] = field(default=())
-
-    def with_user(self, text: str) -> list[dict[str, str]]:
-        opening = [{"role": "system", "content": self.system}] if self.system else []
-        return [*opening, *self.messages, {"role": "user", "content": text}]
-
-    def after(self, text: str, answer: str) -> Talk:
-        said = ({"role": "user", "content": text}, {"role": "assistant", "content": answer})
-        return replace(self, messages=(*self.messages, *said))
-
-    def told(self, line: str) -> Talk:
-        """The talk after a /command. Raises UserError for one that isn't known."""
-        word, _, rest = line.partition(" ")
-        if word == "/reset":
-            return replace(self, messages=())
-        if word == "/system":
-            return replace(self, system=rest.strip())
-        name, _, value = rest.strip().partition(" ")
-        if word == "/set" and name in Decoding.model_fields:
-            try:
-                decoding = Decoding.model_validate({**self.decoding.model_dump(), name: value.strip() or None})
-            except ValidationError as error:
-                raise UserError(
-                    "The setting {name} can't be {value}: {why}.",
-                    remedy="Choose a value within its bounds.",
-                    name=name,
-                    value=value,
-                    why=error.errors()[0]["msg"],
-                ) from error
-            return replace(self, decoding=decoding)
-        raise UserError(
-            "There is no command “{line}”.",
-            remedy="The commands are /quit, /reset, /system TEXT and /set NAME VALUE, with one of: {names}.",
-            line=line,
-            names=", ".join(Decoding.model_fields),
-        )
-
-
-def converse(talk: Talk) -> None:
-    """Read lines and answer each until /quit or the end of input; Ctrl-C stops an answer."""
-    print(f"{talk.client.model.title} · /quit /reset /system TEXT /set NAME VALUE", file=sys.stderr)
-    for line in _lines():
-        try:
-            talk = talk.told(line) if line.startswith("/") else _answered(talk, line)
-        except client.HostGone as error:
-            print(f"error: {error}", file=sys.stderr)
-            talk = replace(talk, client=client.connect(talk.client.model.ref))
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-
-
-def _answered(talk: Talk, line: str) -> Talk:
-    texts: list[str] = []
-    stream = talk.client.stream_chat(talk.with_user(line), talk.decoding)
-    try:
-        for text in stream:
-            texts.append(text)
-            print(text, end="", flush=True)
-    except KeyboardInterrupt:
-        stream.close()  # type: ignore[attr-defined]
-    print(flush=True)
-    return talk.after(line, "".join(texts))
-
-
-def _lines() -> Iterator[str]:
-    while True:
-        try:
-            line = input("> " if sys.stdin.isatty() else "").strip()
-        except EOFError:
-            return
-        if line == "/quit":
-            return
-        if line:
-            yield line

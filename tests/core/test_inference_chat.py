@@ -134,19 +134,6 @@ def test_a_broken_store_is_told_in_words(workspace: Path) -> None:
         chat.conversations()
 
 
-def test_commands_of_the_terminal_talk() -> None:
-    talk = commands.Talk(client=None, decoding=Decoding())  # type: ignore[arg-type]
-    talk = talk.told("/set temperature 0.3").told("/set seed 7").told("/system Be kind.")
-    assert (talk.decoding.temperature, talk.decoding.seed, talk.system) == (0.3, 7, "Be kind.")
-    assert talk.told("/set seed").decoding.seed is None
-    talk = talk.after("hi", "hello")
-    assert [message["role"] for message in talk.with_user("so")] == ["system", "user", "assistant", "user"]
-    assert talk.told("/reset").messages == ()
-    for wrong in ("/set temperature 99", "/set temperature", "/set colour red", "/dance"):
-        with pytest.raises(UserError):
-            talk.told(wrong)
-
-
 def wait_for(true, seconds: float = 30) -> None:
     until = time.monotonic() + seconds
     while not true():
