@@ -127,6 +127,9 @@ def _start(start: Start, number: int, log: Any, out: Path) -> subprocess.Popen:
     """A session of its own: a Ctrl-C is for us, who then let the training save; cancelling finds it by its mark."""
     if number == 0:
         environment = {**os.environ, **start.env}
+        inherited = os.environ.get("PYTHONPATH")
+        if inherited and "PYTHONPATH" in start.env:
+            environment["PYTHONPATH"] = os.pathsep.join((start.env["PYTHONPATH"], inherited))
         return subprocess.Popen(
             start.argv, cwd=start.cwd, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_session()
         )

@@ -109,6 +109,7 @@ def ready(request: FinetuneRequest) -> Prepared:
         port = preflight.free_port(request.port)
         return replace(made, request=made.request.model_copy(update={"port": port}))
     settled = made.request
-    needed = [Path(settled.base), *settled.data, *settled.validation]
+    others = [path for path in (settled.adapter, settled.schema_file) if path]
+    needed = [Path(settled.base), *settled.data, *settled.validation, *others]
     nodes = preflight.check(made.place.nodes, needed, request.port)
     return prepared(request, nodes)
