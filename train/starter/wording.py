@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,14 @@ class Style:
 
     usual: float
     described: float
+    coded: str = ""
+    """Not empty: names are this and a number, so that only the descriptions tell the types."""
 
     @classmethod
     def draw(cls, rng: random.Random) -> Style:
-        usual = 1.0 if rng.random() < 0.45 else 0.25
+        if rng.random() < 0.1:
+            return cls(0.5, 1.0, rng.choice(("type ", "T", "class ", "X", "kind ", "label_")))
+        usual = 1.0 if rng.random() < 0.4 else 0.25
         described = rng.choices([1.0, 0.0, 0.5], [0.45, 0.35, 0.2])[0]
         return cls(usual, described)
 
@@ -77,7 +81,7 @@ def events(types: Mapping[str, Any], keys: Sequence[str], style: Style, rng: ran
     for key, (name, told) in chosen.items():
         wordings = types[key].roles
         asked = [role for role in wordings if not fewer or rng.random() < 0.7] or list(wordings)
-        roles = _chosen(wordings, asked, style, rng)
+        roles = _chosen(wordings, asked, replace(style, coded=""), rng)
         made.append(
             EventType(
                 name=name,
@@ -97,6 +101,8 @@ def _chosen(wordings: Wordings, keys: Sequence[str], style: Style, rng: random.R
         options = list(wordings[key])
         if rng.random() >= style.usual:
             rng.shuffle(options)
+        if style.coded:
+            options = [[f"{style.coded}{number}", told] for _, told in options if told for number in [len(made) + 1]]
         for name, told in options:
             if label(name).casefold() not in taken:
                 taken.add(label(name).casefold())
