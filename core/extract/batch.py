@@ -90,8 +90,8 @@ class Batch:
     ) -> None:
         """`documents` is called to count the rows and to read them; `facts` goes into every provenance."""
         self._model, self._options, self._documents, self._out = model, options, documents, out
-        self._parts = calls.parts(schema, tasks, options)
-        self._told = calls.told(model, schema, tasks, grammar=options.grammar) | dict(facts or {})
+        self._parts = calls.parts(schema, tasks, options, model)
+        self._told = calls.told(model, schema, tasks, options, grammar=options.grammar) | dict(facts or {})
         self._connect = connect
         self._client: Asked | None = None
         self._pool: Pool | None = None

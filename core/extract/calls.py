@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from core.errors import UserError
+from core.extract import dialects
 from core.extract.answer import Found
 from core.extract.chunk import chunks
-from core.extract.dialects import studio
 from core.extract.ground import Finder
 from core.extract.normal import Source, normalise
 from core.extract.schema import Schema, Task, need
@@ -60,17 +60,20 @@ class Options:
     overlap: int = 0
     """Sentences that a chunk repeats from the one before."""
     types_per_call: int = 0
-    """0: all types of a task in one call."""
+    """0: as many as the dialect's models are used to."""
     grammar: bool = True
+    dialect: str = dialects.AUTO
+    """auto: the one that the model's card names."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A task and some of its types: what one prompt asks for."""
+    """A task and some of its types: what one prompt asks for, in which dialect."""
 
     number: int
     task: Task
     schema: Schema
+    dialect: str = dialects.USUAL
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,22 @@ class Call:
     document: str
 
 
-def parts(schema: Schema, tasks: Sequence[Task], options: Options) -> list[Part]:
-    """Raises UserError if the schema has no types for one of the tasks."""
+def dialect_of(model: Model | None, options: Options) -> str:
+    """The name of the dialect in which the model is asked; without a model, the usual one."""
+    if options.dialect != dialects.AUTO:
+        return options.dialect
+    return model.card.dialect if model is not None else dialects.USUAL
+
+
+def parts(schema: Schema, tasks: Sequence[Task], options: Options, model: Model | None = None) -> list[Part]:
+    """Raises UserError if the schema has no types for one of the tasks, or there is no such dialect."""
+    name = dialect_of(model, options)
+    dialect = dialects.find(name)
     made: list[Part] = []
     for task in dict.fromkeys(tasks):
         need(schema, task)
-        made += [Part(len(made) + at, task, part) for at, part in enumerate(schema.parts(task, options.types_per_call))]
+        some = dialect.parts(task, schema, options.types_per_call)
+        made += [Part(len(made) + at, task, part, name) for at, part in enumerate(some)]
     return made
 
 
@@ -108,23 +121,43 @@ def calls(text: str, part: Part, options: Options) -> list[Call]:
 
 def ask(client: Asked, call: Call, options: Options) -> Extraction:
     """Put one call to the model, read and ground its answer. Raises what the client raises."""
-    task, schema = call.part.task, call.part.schema
-    shown = not client.model.card.trained_for_extraction
-    prompt = studio.prompt(task, schema, call.source.text, examples=shown)
-    grammar = _TASKS[task].grammar(schema, call.source) if uses_grammar(client, options) else None
-    decoding = Decoding(max_tokens=_room(client, call, prompt))
-    stop = () if grammar else studio.STOP
-    if form(client.model) == "raw":
-        answer = client.complete(prompt, decoding, grammar=grammar, stop=stop)
+    dialect = dialects.find(call.part.dialect)
+    asked = prompt(call, client.model)
+    grammar = None
+    if uses_grammar(client, options):
+        grammar = dialect.grammar(call.part.task, call.part.schema, _shown(call))
+    beams = grammar is None and bool(client.can.get("beams"))
+    decoding = dialect.decoding(_room(client, call, asked), beams=beams)
+    stop = () if grammar else dialect.STOP
+    if form(client.model, call.part.dialect) == "raw":
+        answer = client.complete(asked, decoding, grammar=grammar, stop=stop)
     else:
-        answer = client.chat([{"role": "user", "content": prompt}], decoding, grammar=grammar, stop=stop)
+        answer = client.chat([{"role": "user", "content": asked}], decoding, grammar=grammar, stop=stop)
     return understood(call, answer)
+
+
+def prompt(call: Call, model: Model) -> str:
+    """What the model is sent, to the letter; examples only for models that were not trained for this."""
+    examples = not model.card.trained_for_extraction
+    dialect = dialects.find(call.part.dialect)
+    return dialect.prompt(call.part.task, call.part.schema, _shown(call).text, examples=examples)
+
+
+def _shown(call: Call) -> Source:
+    """The text as this dialect shows it: with its own bars, where they separate nothing."""
+    source = call.source
+    if dialects.find(call.part.dialect).BARS or "¦" not in source.text:
+        return source
+    chars = (
+        call.document[at] if char == "¦" else char for char, at in zip(source.text, source.offsets[:-1], strict=True)
+    )
+    return replace(source, text="".join(chars))
 
 
 def understood(call: Call, answer: Answer) -> Extraction:
     """The records of an answer, with what it took in the provenance."""
     cut = answer.finish == "length"
-    reading = studio.read(call.part.task, call.part.schema, answer.text, cut=cut)
+    reading = dialects.find(call.part.dialect).read(call.part.task, call.part.schema, answer.text, cut=cut)
     spent = {
         "calls": 1,
         "unreadable": int(not reading.readable),
@@ -183,14 +216,15 @@ def failed(document_id: str, text: str, error: UserError, told: dict[str, Any], 
     return Extraction(document_id, text[:LONGEST], provenance=provenance, error=error.to_dict())
 
 
-def told(model: Model, schema: Schema, tasks: Sequence[Task], *, grammar: bool) -> dict[str, Any]:
+def told(model: Model, schema: Schema, tasks: Sequence[Task], options: Options, *, grammar: bool) -> dict[str, Any]:
     """What every record's provenance holds: the model, the prompt's version, the schema."""
+    dialect = dialect_of(model, options)
     return {
         "model": model.ref,
         "model_title": model.title,
-        "dialect": "studio",
-        "dialect_version": studio.VERSION,
-        "prompt_form": form(model),
+        "dialect": dialect,
+        "dialect_version": dialects.find(dialect).VERSION,
+        "prompt_form": form(model, dialect),
         "examples": 0 if model.card.trained_for_extraction else len(schema.examples),
         "grammar": grammar,
         "task": list(tasks),
@@ -202,8 +236,9 @@ def told(model: Model, schema: Schema, tasks: Sequence[Task], *, grammar: bool) 
 
 def settings_of(model: Model, options: Options) -> dict[str, Any]:
     """What a run's store compares, beside text, schema and model."""
+    dialect = dialect_of(model, options)
     return {
-        "prompt": f"studio {studio.VERSION}, {form(model)}",
+        "prompt": f"{dialect} {dialects.find(dialect).VERSION}, {form(model, dialect)}",
         "trained": model.card.trained_for_extraction,
         "chunk-characters": options.chunk_characters,
         "overlap": options.overlap,
@@ -217,8 +252,9 @@ def key(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def form(model: Model) -> str:
-    return "raw" if model.card.prompt_form == "raw" else "chat"
+def form(model: Model, dialect: str) -> str:
+    """`raw`: the prompt goes as it is; `chat`: as a user's message through the model's chat template."""
+    return "raw" if dialects.find(dialect).WHOLE or model.card.prompt_form == "raw" else "chat"
 
 
 def uses_grammar(client: Asked, options: Options) -> bool:

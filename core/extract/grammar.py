@@ -66,14 +66,14 @@ def free_spans(source: Source, made: Sequence[Piece]) -> list[str]:
     return [f"span ::= {starts}", *(_going_on("f", source, made, number) for number in range(len(made)))]
 
 
-def rising_spans(source: Source, made: Sequence[Piece]) -> list[str]:
+def rising_spans(source: Source, made: Sequence[Piece], separator: str = SEPARATOR) -> list[str]:
     """Rules for `spans`: spans in the text's order that don't overlap, so that it ends and never repeats."""
     following: list[int | None] = [None] * (len(made) + 1)
     rules = []
     for number in range(len(made) - 1, -1, -1):
         following[number] = number if made[number].starts else following[number + 1]
         after = following[number + 1]
-        rules.append(_going_on("s", source, made, number, None if after is None else f"{literal(SEPARATOR)} m{after}"))
+        rules.append(_going_on("s", source, made, number, None if after is None else f"{literal(separator)} m{after}"))
         if made[number].starts:
             rules.append(f"m{number} ::= s{number}" + ("" if after is None else f" | m{after}"))
     return [f"spans ::= m{following[0]}", *rules[::-1]]

@@ -32,10 +32,11 @@ def extract_text(
     if not text.strip():
         raise UserError("There is no text to read.", remedy="Type or paste one.")
     facts = language_facts(client.model, [text], run_anyway=run_anyway)
-    wanted = [call for part in calls.parts(schema, tasks, options) for call in calls.calls(text, part, options)]
+    parts = calls.parts(schema, tasks, options, client.model)
+    wanted = [call for part in parts for call in calls.calls(text, part, options)]
     results = []
     for call in wanted:
         results.append(calls.ask(client, call, options))
         step(len(results), len(wanted))
-    told = calls.told(client.model, schema, tasks, grammar=calls.uses_grammar(client, options)) | facts
+    told = calls.told(client.model, schema, tasks, options, grammar=calls.uses_grammar(client, options)) | facts
     return calls.finished("text", text, calls.joined(results), told)

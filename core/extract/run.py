@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from pydantic import Field
@@ -76,7 +76,7 @@ class RunRequest(Request):
         default=0,
         ge=0,
         le=100,
-        description="Types asked for in one call; 0 asks for all",
+        description="Types asked for in one call; 0 asks for all, or for as many as the dialect's models are used to",
         json_schema_extra={"advanced": True},
     )
     grammar: bool = Field(
@@ -85,8 +85,14 @@ class RunRequest(Request):
         json_schema_extra={"advanced": True},
     )
 
+    dialect: Literal["auto", "studio", "zhixi", "oneke"] = Field(
+        default="auto",
+        description="How the model is asked and answers; auto takes the dialect that its card names",
+        json_schema_extra={"advanced": True},
+    )
+
     def options(self) -> Options:
-        return Options(self.chunk_characters, self.overlap, self.types_per_call, self.grammar)
+        return Options(self.chunk_characters, self.overlap, self.types_per_call, self.grammar, self.dialect)
 
 
 class RunResult(Result):
@@ -131,7 +137,7 @@ def estimate(request: RunRequest) -> Needs:
 def plan(request: RunRequest) -> list[str]:
     schema = schemas.load(request.schema_ref)
     info = inputs.inspect(request.input, request.sheet)
-    parts = calls.parts(schema, request.task, request.options())
+    parts = calls.parts(schema, request.task, request.options(), _model_if_here(request))
     return [
         f"read {info.format} ({info.encoding or 'workbook'}), about {info.rows_estimate} rows, "
         f"column {request.text_column or info.text_column}",
@@ -169,6 +175,14 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
         tokens_per_second=outcome.tokens_per_second,
         warnings=tuple(str(UserError.from_dict(warning)) for warning in facts["warnings"]),
     )
+
+
+def _model_if_here(request: RunRequest) -> models.Model | None:
+    """A plan can be shown before the model is fetched."""
+    try:
+        return models.resolve(request.model or settings.read().default_model)
+    except UserError:
+        return None
 
 
 def _named(request: RunRequest) -> tuple[str, ...]:

@@ -17,15 +17,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+from core.extract import salvage
 from core.extract.answer import Found, Reading
-from core.extract.dialects import _free_answers as free
-from core.extract.normal import tidy
-from core.extract.schema import Example, Schema, Task, label
+from core.extract.examples import said as _said
+from core.extract.normal import Source, tidy
+from core.extract.salvage_lines import record
+from core.extract.schema import Schema, Task, label
+from core.extract.tasks import ee, ner
+from core.extract.tasks import re as relations
+from core.inference.decoding import Decoding
 
 VERSION = 1
 NONE, SEPARATOR, PART = "none", " || ", " | "
-STOP = ("\n\n",)
+STOP: tuple[str, ...] = ("\n\n",)
+WHOLE = False
+BARS = True
 
 _BARS = re.compile(r" \|\|? ")
 
@@ -60,9 +68,14 @@ _INSTRUCTIONS = {
         ),
     },
 }
+_GRAMMARS = {"ner": ner.grammar, "re": relations.grammar, "ee": ee.grammar}
 _TEXT = {"en": "\nText: ", "zh": "\n文本："}
 # the answer starts on a line of its own: its first line is cut into the same tokens as the others
 _ANSWER = {"en": "\nAnswer:\n", "zh": "\n回答：\n"}
+
+
+def parts(task: Task, schema: Schema, size: int) -> list[Schema]:
+    return schema.parts(task, size)
 
 
 def prompt(task: Task, schema: Schema, text: str, *, examples: bool = False) -> str:
@@ -80,23 +93,6 @@ def prompt(task: Task, schema: Schema, text: str, *, examples: bool = False) -> 
 
 def _asked(language: str, text: str) -> str:
     return f"{_TEXT[language]}{text}{_ANSWER[language]}"
-
-
-def _said(task: Task, example: Example) -> list[Found]:
-    if task == "ner":
-        return [Found(name, tidy(text)) for name, texts in example.entities.items() for text in texts]
-    if task == "re":
-        pairs = [(name, pair) for name, pairs in example.relations.items() for pair in pairs]
-        return [Found(name, tidy(head), (("", tidy(tail)),)) for name, (head, tail) in pairs]
-    return [
-        Found(
-            name,
-            tidy(event.get("trigger", "")),
-            tuple((role, tidy(text)) for role, text in event.items() if role != "trigger"),
-        )
-        for name, events in example.events.items()
-        for event in events
-    ]
 
 
 def _types(task: Task, schema: Schema) -> list[str]:
@@ -139,12 +135,21 @@ def _record(task: Task, one: Found) -> str:
     return PART.join([one.text, *(text for _, text in one.parts)])
 
 
+def grammar(task: Task, schema: Schema, source: Source) -> str:
+    return _GRAMMARS[task](schema, source)
+
+
+def decoding(room: int, *, beams: bool) -> Decoding:
+    return Decoding(max_tokens=room)
+
+
 def read(task: Task, schema: Schema, answer: str, *, cut: bool = False) -> Reading:
     """What an answer says. Never raises. `cut`: generation ended at its limit, so the last record isn't whole."""
     strict = _strict(task, schema, answer)
     if strict is not None and not cut:
         return Reading(strict)
-    return free.read(task, schema, answer, cut=cut)
+    made = salvage.read(task, schema, answer, cut=cut)
+    return replace(made, repaired=max(1, made.repaired))  # it wasn't to the letter, or we wouldn't be here
 
 
 def _strict(task: Task, schema: Schema, answer: str) -> tuple[Found, ...] | None:
@@ -159,8 +164,8 @@ def _strict(task: Task, schema: Schema, answer: str) -> tuple[Found, ...] | None
             return None
         del types[name]  # a line a type
         made = next(made for made in schema.types(task) if label(made.name) == name)
-        for record in rest.split(SEPARATOR):
-            one = free.record(task, made, record.split(PART))
+        for text in rest.split(SEPARATOR):
+            one = record(task, made, text.split(PART))
             if one is None or one.dropped or one.repaired:
                 return None
             found.extend(one.found)
