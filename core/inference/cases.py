@@ -209,10 +209,21 @@ def _cases(request: CasesRequest, model: Model) -> list[Case]:
 
 def _case(request: CasesRequest, model: Model, row: Row, number: int, seen: Counter[str]) -> Case:
     texts = {name: row.get(name) or "" for name in ("prompt", "input", "system")}
-    if not texts["prompt"] or not all(isinstance(text, str) for text in [*texts.values(), _expected(row)]):
-        raise _wrong(request, number, "prompt, input, expected and system are texts, and the prompt not an empty one")
+    where = {"row": number, "path": request.file}
+    if not texts["prompt"]:
+        raise UserError("Row {row} of {path} has no prompt.", remedy="Write one, or take the row out.", **where)
+    if not all(isinstance(text, str) for text in [*texts.values(), _expected(row)]):
+        raise UserError(
+            "In row {row} of {path}, prompt, input, expected or system is not a text.",
+            remedy="Put it in quotes.",
+            **where,
+        )
     if texts["system"] and request.form != "chat":
-        raise _wrong(request, number, "only the form chat has a system prompt")
+        raise UserError(
+            "Row {row} of {path} has a system prompt, which only the form chat takes.",
+            remedy="Choose that form, or put it into the prompt.",
+            **where,
+        )
     texts = {name: clean(text) for name, text in texts.items()}
     decoding = _decoding(request, row, number)
     messages, prompt = _asked(request.form, texts)
@@ -238,13 +249,15 @@ def _decoding(request: CasesRequest, row: Row, number: int) -> Decoding:
         return Decoding.model_validate(request.decoding.model_dump() | own)
     except ValidationError as error:
         first = error.errors()[0]
-        raise _wrong(request, number, f"{first['loc'][0]}: {first['msg']}") from error
-
-
-def _wrong(request: CasesRequest, number: int, why: str) -> UserError:
-    return UserError(
-        "Row {row} of {path} can't be asked: {why}.", remedy="Correct it.", row=number, path=request.file, why=why
-    )
+        raise UserError(
+            "In row {row} of {path}, the setting {name} can't be {value}: {why}.",
+            remedy="Choose a value within its bounds.",
+            row=number,
+            path=request.file,
+            name=first["loc"][0],
+            value=str(first["input"])[:80],
+            why=first["msg"],
+        ) from error
 
 
 def _done(out: Path, cases: list[Case]) -> dict[str, Row]:

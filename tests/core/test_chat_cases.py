@@ -159,14 +159,14 @@ def test_the_plan_tells_without_asking(stub: serve_stub.Server, tmp_path: Path) 
     [
         ("a.csv", b"question,expected\nx,y\n", "no column"),
         ("a.csv", b"", "no column"),
-        ("a.csv", b"prompt,temperature\nx,hot\n", "Row 1"),
-        ("a.csv", b"prompt,temperature\nx,0.5\ny,99\n", "Row 2"),
+        ("a.csv", b"prompt,temperature\nx,hot\n", "In row 1"),
+        ("a.csv", b"prompt,temperature\nx,0.5\ny,99\n", "In row 2"),
         ("a.csv", b"prompt,answer\nx,y\n", "named like one of the results"),
         ("a.csv", b"prompt,expected\nx,y,z\n", "more cells"),
         ("a.csv", b"prompt,expected\n,y\n", "Row 1"),
         ("a.csv", "prompt\n你好\n".encode("gb18030"), "UTF-8"),
         ("a.jsonl", b'{"prompt": "x"}\n{"prompt": \n', "Line 2"),
-        ("a.jsonl", b'{"prompt": 5}\n', "Row 1"),
+        ("a.jsonl", b'{"prompt": 5}\n', "not a text"),
         ("a.jsonl", b"[1]\n", "Line 1"),
     ],
 )
