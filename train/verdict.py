@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 
 RESAMPLES = 2000
-HELD = 5_000_000  # counts
 Word = Literal["better", "worse", "cannot tell"]
 
 
@@ -32,12 +31,11 @@ class Verdict:
 def compare(before: np.ndarray, after: np.ndarray, seed: int = 0) -> Verdict:
     """Of two (samples, 2) arrays of (nats, learned tokens): a paired bootstrap over samples."""
     rng, count = np.random.default_rng(seed), len(before)
-    block = max(1, HELD // count)  # all resamples of many samples at once would fill the memory
-    differences = []
-    for start in range(0, RESAMPLES, block):
-        weights = rng.multinomial(count, [1 / count] * count, min(block, RESAMPLES - start))
-        tokens = np.maximum(weights @ before[:, 1], 1)
-        differences.append(weights @ (after[:, 0] - before[:, 0]) / tokens)
-    low, high = np.quantile(np.concatenate(differences), [0.025, 0.975])
+    change, tokens = after[:, 0] - before[:, 0], before[:, 1]
+    differences = np.empty(RESAMPLES)
+    for number in range(RESAMPLES):
+        drawn = rng.integers(0, count, count)
+        differences[number] = change[drawn].sum() / max(tokens[drawn].sum(), 1)
+    low, high = np.quantile(differences, [0.025, 0.975])
     total = max(before[:, 1].sum(), 1)
     return Verdict(before[:, 0].sum() / total, after[:, 0].sum() / total, float(low), float(high), len(before))

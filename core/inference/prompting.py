@@ -29,8 +29,9 @@ def alpaca(instruction: str, input_text: str = "") -> str:
 def alpaca_template(tokenizer: Any) -> str:
     """A chat template that asks as `alpaca` does, for a model trained so: it has none of its own that fits."""
     first = "{{ bos_token }}" if prompt_ids(tokenizer, "")[:1] == [tokenizer.bos_token_id] else ""
-    text = "{% for message in messages %}{{ message.content }}{% if not loop.last %}\n\n{% endif %}{% endfor %}"
-    return first + alpaca("{text}").replace("{text}", text)
+    text = "{{ messages | map(attribute='content') | join('\\n\\n') }}"  # no block: a line end after one is lost
+    asked = alpaca("{text}").replace("{text}", text)
+    return first + asked[:-1] + "{{ '\\n' }}"  # Jinja drops a template's last line end
 
 
 def prompt_ids(tokenizer: Any, prompt: str) -> list[int]:
