@@ -108,17 +108,16 @@ class _Account:
 
     def _read(self, data: Iterable[Path]) -> Iterator[Sample]:
         """Samples of at most `most` rows of these files; refused rows count as rows."""
-        earlier, seen = self.rows, 0
-        known = self.refused.number
-        for number, sample in enumerate(prepare.read(self.training, self.tokenizer, self.form, data, self.refused)):
-            if self.request.most and seen >= self.request.most:
+        earlier, read, known = self.rows, 0, self.refused.number
+        for sample in prepare.read(self.training, self.tokenizer, self.form, data, self.refused):
+            if self.request.most and read + self.refused.number - known >= self.request.most:
                 self.complete = False
                 break
-            seen = number + 1 + self.refused.number - known
-            if seen % REPORT_EVERY == 0:
-                self.told(earlier + seen)
+            read += 1
+            if read % REPORT_EVERY == 0:
+                self.told(earlier + read + self.refused.number - known)
             yield sample
-        self.rows = earlier + max(seen, self.refused.number - known)
+        self.rows = earlier + read + self.refused.number - known
 
     def _train(self, sample: Sample, prompt: bytes) -> None:
         all_ = prepare._digest(sample.ids)

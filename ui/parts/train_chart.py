@@ -45,7 +45,7 @@ def losses(series: Series) -> dict[str, Any]:
     return {
         "animation": False,
         "title": {"text": t("Loss"), "textStyle": {"fontSize": 13, "fontWeight": "normal"}, "left": 4, "top": 0},
-        "legend": {"top": 0, "right": 80},
+        "legend": {"top": 0, "left": "center"},
         "toolbox": {"right": 8, "top": 0, "feature": {"dataZoom": {"yAxisIndex": "none"}, "restore": {}}},
         "grid": {"left": 8, "right": 16, "top": 40, "bottom": 26, "containLabel": True},
         "tooltip": {"trigger": "axis"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ from ui.parts.pickers import keep_upload
 
 EXAMPLE = ASSETS / "samples" / "train_example.jsonl"
 KINDS = ["json", "jsonl", "ndjson", "csv", "tsv"]
+KEPT = re.compile(r"\b[0-9a-f]{16}-(?=\S)")
 Part = Literal["data", "validation"]
 
 
@@ -58,7 +60,7 @@ def _list(part: Part) -> None:
     for place in chosen(part):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             icon = ":material/folder:" if place.is_dir() else ":material/table:"
-            st.markdown(f"{icon} **{plain(_shown(place))}**", width="content")
+            st.markdown(f"{icon} **{plain(own_name(place.name))}**", width="content")
             st.caption(_facts(place), width="content")
             if st.button(
                 "", icon=":material/close:", type="tertiary", key=f"{_key(part)}.drop.{place}", help=t("Take it out")
@@ -105,10 +107,9 @@ def _add(part: Part) -> None:
     st.text_input(t("…or the path of a file or folder on this machine"), key=path, on_change=named)
 
 
-def _shown(place: Path) -> str:
-    """A dropped file's own name, without the hash under which it is kept."""
-    head, dash, rest = place.name.partition("-")
-    return rest if dash and len(head) == 16 and place.parent.name == "uploads" else place.name
+def own_name(name: str) -> str:
+    """A dropped file's own name, without the hash under which it is kept; also in `NAME:LINE`."""
+    return KEPT.sub("", name)
 
 
 def _facts(place: Path) -> str:

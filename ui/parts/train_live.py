@@ -38,7 +38,6 @@ def _live(out: Path, job_id: str) -> None:
         show_progress(job)
         with st.container(horizontal=True, vertical_alignment="center"):
             _pause(out, job)
-            st.page_link("views/jobs.py", label=t("Details"), icon=":material/checklist:", query_params={"job": job.id})
             if saved := earlier.checkpoints(out):
                 st.caption(t("Last checkpoint: {name}", name=plain(saved[-1].name)), width="content")
     if series:

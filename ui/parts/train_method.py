@@ -17,7 +17,7 @@ from ui.parts.errors import plain
 
 KEY = "train.preset"
 ORDER = ("lora", "knowlm", "qlora", "full")
-EXAMPLE = {"batch": 8, "max_steps": 20, "max_length": 512, "validation_share": 0.2}
+EXAMPLE = {"batch": 8, "epochs": 7, "max_steps": 20, "max_length": 512, "validation_share": 0.2}
 """The example has 30 short rows: a preset's batch of 32 would see each of them once a step."""
 
 

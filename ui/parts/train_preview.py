@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import streamlit as st
 
@@ -13,8 +12,9 @@ from core.launchers import look
 from core.launchers.finetune import FinetuneRequest
 from core.launchers.look import LookResult
 from ui.i18n import error_text, t
-from ui.parts.errors import errors_shown, show_error
+from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import show_progress
+from ui.parts.train_data import own_name
 from ui.parts.train_tokens import tokens
 
 OPERATION = "train look"
@@ -94,7 +94,7 @@ def found(seen: LookResult, key: str) -> None:
 
 def _label(sample: look.Seen) -> str:
     said = t("{place} · {tokens} tokens, {learned} learned",
-             place=_place(sample.where), tokens=sample.tokens, learned=sample.learned)  # fmt: skip
+             place=own_name(sample.where), tokens=sample.tokens, learned=sample.learned)  # fmt: skip
     return f"{said} · {t('validation')}" if sample.validation else said
 
 
@@ -104,42 +104,37 @@ def _wrong(seen: LookResult) -> None:
         return
     _table(
         t("{n} rows refused: they can't be learned from", n=f"{seen.refused_rows:,}"),
-        [
-            {"row": _place(one.where), "why": problem, "remedy": remedy}
-            for one in seen.refused
-            for problem, remedy in [error_text(one.why)]
-        ],
-        {"row": t("Row"), "why": t("Why"), "remedy": t("What to do")},
+        [{t("Row"): own_name(one.where), t("Why"): _reason(one)} for one in seen.refused],
         seen.refused_rows,
         ":material/block:",
     )
     _table(
         t("{n} duplicates: samples that repeat another one word for word", n=f"{seen.duplicate_rows:,}"),
-        [{"row": _place(row), "other": _place(other)} for row, other in seen.duplicates],
-        {"row": t("Row"), "other": t("repeats")},
+        [{t("Row"): own_name(row), t("repeats"): own_name(other)} for row, other in seen.duplicates],
         seen.duplicate_rows,
         ":material/content_copy:",
     )
     _table(
         t("{n} leaks: validation rows whose prompt is trained on; they are left out", n=f"{seen.leaked_rows:,}"),
-        [{"row": _place(row), "other": _place(other)} for row, other in seen.leaks],
-        {"row": t("Validation row"), "other": t("trained on as")},
+        [{t("Validation row"): own_name(row), t("trained on as"): own_name(other)} for row, other in seen.leaks],
         seen.leaked_rows,
         ":material/water_drop:",
     )
 
 
-def _table(title: str, rows: Sequence[dict[str, Any]], names: dict[str, str], count: int, icon: str) -> None:
+def _table(title: str, rows: Sequence[dict[str, str]], count: int, icon: str) -> None:
+    """Rows of plain text, folded open; it scrolls where there are many."""
     if not count:
         return
     with st.expander(title, expanded=True, icon=icon):
-        columns = {column: st.column_config.TextColumn(name) for column, name in names.items()}
-        st.dataframe(rows, hide_index=True, column_config=columns, height=min(38 + 35 * len(rows), 240))
+        with st.container(height=260 if len(rows) > 5 else "content", border=False):
+            drawn = [{name: plain(cell) for name, cell in row.items()} for row in rows]
+            st.table(drawn, border="horizontal", hide_index=True)
         if count > len(rows):
             st.caption(t("The first {n} of them.", n=len(rows)))
 
 
-def _place(where: str) -> str:
-    """`0123456789abcdef-mine.jsonl:7`, as a dropped file is kept, under its own name."""
-    head, dash, rest = where.partition("-")
-    return rest if dash and len(head) == 16 and all(letter in "0123456789abcdef" for letter in head) else where
+def _reason(one: look.Refused) -> str:
+    """Why and what to do; without the place, which stands beside it."""
+    problem, remedy = error_text(one.why)
+    return f"{problem.removeprefix(one.where).lstrip(':： ')} {remedy}"

@@ -19,6 +19,7 @@ from ui.parts import model_choice
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import show_progress
 from ui.parts.preflight import duration
+from ui.parts.train_data import own_name
 from ui.parts.train_runs import Training
 
 CHAT_MODEL = "chat.model"
@@ -49,7 +50,7 @@ def receipt(training: Training, result: dict[str, Any]) -> None:
                 icon=":material/warning:",
             )
         for reason in (result.get("data") or {}).get("reasons", ())[:5]:
-            st.caption(f":material/block: {plain(str(reason))}")
+            st.caption(f":material/block: {plain(own_name(str(reason)))}")
         st.markdown(f":material/folder: {plain(str(training.out))}")
         st.caption(t("Its README.md is the model card: base, data, settings, what was measured, licence."))
 

@@ -68,7 +68,7 @@ def _request(before: dict[str, Any], key: str, checkpoint: str) -> FinetuneReque
         return None
     if not st.toggle(t("Change its settings"), key=f"{key}.change"):
         return same
-    return settings_form(key, {**known, **same.model_dump()}, changing=True)
+    return settings_form(key, {**known, **same.model_dump()}, changing=True, beside=3)
 
 
 def differences(before: dict[str, Any], request: FinetuneRequest) -> list[tuple[str, str, str]]:

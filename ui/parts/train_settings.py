@@ -17,7 +17,9 @@ CHOSEN = ("base", "data", "validation", "method", "out", "resume", "unload_host"
 """What the rest of the page asks for."""
 
 
-def settings_form(key: str, given: Mapping[str, Any], *, changing: bool = False) -> FinetuneRequest | None:
+def settings_form(
+    key: str, given: Mapping[str, Any], *, changing: bool = False, beside: int = 2
+) -> FinetuneRequest | None:
     """Draw it; the whole request, or None where something is wrong, which is then said.
 
     `given`: the fields that are chosen elsewhere, and defaults of the others. `changing`: a training that is gone on
@@ -26,7 +28,7 @@ def settings_form(key: str, given: Mapping[str, Any], *, changing: bool = False)
     known = {field.name: field for field in fields_of(FinetuneRequest)}
     shown = [name for name in ESSENTIAL if not (name == "validation_share" and (changing or given.get("validation")))]
     values = dict(given)
-    places = [place for _ in range(0, len(shown), 3) for place in st.columns(3)]
+    places = [place for _ in range(0, len(shown), beside) for place in st.columns(beside)]
     for name, place in zip(shown, places, strict=False):
         with place:
             values[name] = _number(known[name], key, given)
