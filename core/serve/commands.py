@@ -229,8 +229,10 @@ def _unloaded_at_the_end(model: models.Model) -> Iterator[None]:
         yield
     finally:
         if before is not None and not (before.state in ("ready", "loading") and before.model == model.ref):
-            now = client.status()
-            if now.model == model.ref and now.state == "ready" and not now.busy:
+            until = time.monotonic() + GRACE  # what our callers asked is only just being stopped
+            while (now := client.status()).busy and time.monotonic() < until:
+                time.sleep(0.1)
+            if now.model == model.ref and now.state in ("ready", "loading") and not now.busy:
                 client.unload()
 
 

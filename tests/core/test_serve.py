@@ -50,21 +50,24 @@ class Served:
 
 @contextmanager
 def serving(home: Path, *words: str) -> Iterator[Served]:
-    """`python -m core serve` in a workspace of its own, once it says where."""
+    """`python -m core serve` with the stub, in a workspace of its own."""
+    with serve_stub.running() as stub, started(home, "--model", stub.ref, *words) as (process, url):
+        yield Served(process, url, home, stub)
+
+
+@contextmanager
+def started(home: Path, *words: str) -> Iterator[tuple[subprocess.Popen, str]]:
+    """`python -m core serve`, once it says where."""
     environment = {**os.environ, "KNOWLM_STUDIO_HOME": str(home), "PYTHONUNBUFFERED": "1"}
-    with serve_stub.running() as stub:
-        command = [sys.executable, "-m", "core", "serve", "--model", stub.ref, "--port", "0", *words]
-        with subprocess.Popen(
-            command, cwd=paths.PROJECT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
-            assert process.stderr is not None
-            line = process.stderr.readline()
-            assert line.startswith("serving "), line + process.stderr.read()
-            address = next(word for word in line.split() if word.startswith("http"))
-            try:
-                yield Served(process, address.rstrip(","), home, stub)
-            finally:
-                process.kill()
+    command = [sys.executable, "-m", "core", "serve", "--port", "0", *words]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=paths.PROJECT, env=environment, text=True, **pipes) as process:
+        line = process.stderr.readline()
+        assert line.startswith("serving "), line + process.stderr.read()
+        try:
+            yield process, next(word.rstrip(",") for word in line.split() if word.startswith("http"))
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
