@@ -15,6 +15,8 @@ from core.jobs.store import Job
 from core.launchers import contract, earlier
 
 OPERATION = "train finetune"
+QUEUED = (OPERATION, "train curve")
+"""Operations that take the machine's one turn to train."""
 FOLDER = "trainings"
 Series = dict[str, list[tuple[float, float]]]
 
@@ -91,7 +93,7 @@ def waits_for(training: Training) -> Job | None:
     earlier_ones = [
         job
         for job in store.all_jobs()
-        if job.operation == OPERATION and not job.over and job.created < training.job.created
+        if job.operation in QUEUED and not job.over and job.created < training.job.created
     ]
     return earlier_ones[-1] if earlier_ones else None
 

@@ -17,7 +17,7 @@ from ui.i18n import t
 from ui.parts import train_runs
 from ui.parts.errors import errors_shown, plain
 from ui.parts.preflight import duration, show_needs
-from ui.parts.train_runs import OPERATION
+from ui.parts.train_runs import QUEUED
 
 NAME = re.compile(r"[\w][\w .-]{0,79}")
 
@@ -75,7 +75,7 @@ def start_button(request: FinetuneRequest | None, missing: str) -> bool:
         _how(request)
         if not fits and client.status().state == "ready" and request.unload_host:
             st.caption(t("Unload the model above first: its memory then counts as free."))
-    if queued := [job for job in store.all_jobs() if job.operation == OPERATION and not job.over]:
+    if queued := [job for job in store.all_jobs() if job.operation in QUEUED and not job.over]:
         st.info(
             t(
                 "{n} training is running or waiting. This one starts when it is its turn; to start it at once, switch "

@@ -14,6 +14,7 @@ from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import state_badge, state_name, when
 from ui.parts.train_base import base_chooser
 from ui.parts.train_chart import curves, numbers
+from ui.parts.train_curve import more_data
 from ui.parts.train_live import live
 from ui.parts.train_method import method_chooser
 from ui.parts.train_preview import preview
@@ -157,6 +158,7 @@ def _training(training: Training) -> None:
         numbers(last)
         curves(series, f"train.curves.{training.out.name}")
     if result is not None:
+        more_data(training)
         with st.expander(t("Go on with other settings"), icon=":material/restart_alt:"):
             resume(training, main=False)
     _files(training)
