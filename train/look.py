@@ -144,6 +144,7 @@ class _Account:
                     tokens=len(sample.ids),
                     learned=sum(sample.learned),
                     pieces=tuple(pieces(self.tokenizer, sample.ids[:PIECES], sample.learned)),
+                    cut=len(sample.ids) > PIECES,
                 )
             )
 

@@ -80,7 +80,9 @@ class Seen(_Part):
     tokens: int
     learned: int
     pieces: tuple[tuple[str, bool], ...]
-    """(text, whether it is learned). The end of a long sample may be left out."""
+    """(text, whether it is learned)"""
+    cut: bool = False
+    """The end of the sample is left out of the pieces."""
 
 
 class Refused(_Part):

@@ -89,7 +89,7 @@ def found(seen: LookResult, key: str) -> None:
         key=f"{key}.sample",
     )
     chosen = seen.samples[place or 0]
-    tokens(chosen.pieces, chosen.tokens, key=f"{key}.tokens")
+    tokens(chosen.pieces, key=f"{key}.tokens", cut=chosen.cut)
 
 
 def _label(sample: look.Seen) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from core import paths
+from core import models, paths
 from core.inference import client
 from core.jobs import store
 from core.launchers import settle
@@ -101,11 +101,17 @@ def to_a_model(training: Training) -> None:
                 _submit(ExportRequest(model=source, out=gguf, quant=QUANT))
             st.caption(t("{quant}: half the size, nearly lossless; runs on any machine.", quant=QUANT), width="content")
         else:
-            _try(gguf.parent.name)
+            _try(gguf.parent.name, main=True)
+    if is_merged and not gguf.exists():
+        with st.container(horizontal=True, vertical_alignment="center"):
+            _try(str(training.out) if method == "full" else f"{training.out.name}/hf", main=False)
 
 
-def _try(ref: str) -> None:
-    if st.button(t("Try it in Chat"), type="primary", icon=":material/chat:", key="train.chat"):
+def _try(ref: str, *, main: bool) -> None:
+    """Chat and Extract with it; before it is a GGUF file it is loaded as it is, which takes more memory."""
+    if st.button(
+        t("Try it in Chat"), type="primary" if main else "secondary", icon=":material/chat:", key="train.chat"
+    ):
         with errors_shown():
             client.load(ref, wait=False)
             st.session_state[CHAT_MODEL] = ref
@@ -124,6 +130,7 @@ def places(training: Training) -> tuple[Path, Path]:
 
 def _merge(training: Training, merged: Path) -> MergeRequest:
     merged.parent.mkdir(mode=0o700, exist_ok=True)
+    models.write_card(merged.parent, models.read_card(training.out))  # its title is that of all forms of the model
     base = settle.base_folder(str(training.asked["base"]))
     return MergeRequest(base=base, adapter=(training.out,), out=merged)
 

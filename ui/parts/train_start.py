@@ -60,13 +60,20 @@ def loaded_model() -> bool:
     return wanted
 
 
-def start_button(request: FinetuneRequest | None, missing: str) -> bool:
-    """Draw preflight and the button; True once it was pressed and the training is on its way."""
+def start_button(request: FinetuneRequest | None, missing: str, *, main: bool = True) -> bool:
+    """Draw preflight and the button; True once it was pressed and the training is on its way.
+
+    `main`: False where another button comes first, such as that which fetches a model.
+    """
     if request is None:
         st.button(
-            t("Start training"), type="primary", icon=":material/play_arrow:", key="train.start", disabled=True,
+            t("Start training"),
+            type="primary" if main else "secondary",
+            icon=":material/play_arrow:",
+            key="train.start",
+            disabled=True,
             help=missing,
-        )  # fmt: skip
+        )
         return False
     needs, fits = Needs(), False
     with errors_shown():

@@ -19,12 +19,12 @@ _component = st.components.v2.component(
 )
 
 
-def tokens(pieces: Sequence[tuple[str, bool]], count: int, key: str) -> None:
-    """Draw (text, learned) pieces; `count`: tokens of the whole sample, of which the end may be left out."""
+def tokens(pieces: Sequence[tuple[str, bool]], key: str, *, cut: bool = False) -> None:
+    """Draw (text, learned) pieces; `cut`: the sample goes on after them."""
     words = {
         "learned": t("learned: the model is to write this"),
         "given": t("given: the model only reads this"),
         "sample": t("Sample, token by token"),
     }
     drawn = [[clean(text), learned] for text, learned in pieces]
-    _component(key=key, data={"pieces": drawn, "cut": count > 2 * len(drawn), "words": words})
+    _component(key=key, data={"pieces": drawn, "cut": cut, "words": words})

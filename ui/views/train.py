@@ -12,7 +12,7 @@ from ui.i18n import error_text, t
 from ui.parts import train_data, train_runs
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import state_badge, state_name, when
-from ui.parts.train_base import base_chooser
+from ui.parts.train_base import base_chooser, trainable
 from ui.parts.train_chart import curves, numbers
 from ui.parts.train_curve import more_data
 from ui.parts.train_live import live
@@ -101,7 +101,7 @@ def _setup(known: list[Training]) -> None:
         train_data.validation_chooser()
     with right:
         request, missing = _choices()
-        if start_button(request, missing) and request is not None:
+        if start_button(request, missing, main=bool(trainable())) and request is not None:
             _show(name_of(request.out))
             st.rerun()
     with left, st.container(border=True):
