@@ -4,7 +4,7 @@
 
 `schema` names a ready-made one or is one; never a path, which would read this machine's files. Without `tasks`
 all tasks are done that the schema has types for. Beside them `run_anyway`, `chunk_characters`, `overlap`,
-`types_per_call` and `grammar`, as `extract run` has them. Offsets count Unicode codepoints.
+`types_per_call`, `grammar` and `dialect`, as `extract run` has them. Offsets count Unicode codepoints.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class ExtractBody(BaseModel):
     overlap: int = Field(default=0, ge=0, le=5)
     types_per_call: int = Field(default=0, ge=0, le=100)
     grammar: bool = True
+    dialect: str = Options.dialect
 
     @field_validator("tasks", mode="before")
     @classmethod
@@ -46,7 +47,7 @@ class ExtractBody(BaseModel):
 
     @property
     def options(self) -> Options:
-        return Options(self.chunk_characters, self.overlap, self.types_per_call, self.grammar)
+        return Options(self.chunk_characters, self.overlap, self.types_per_call, self.grammar, self.dialect)
 
 
 def read(body: dict[str, Any]) -> ExtractBody:

@@ -195,6 +195,7 @@ def test_records_come_with_offsets_into_the_text(opened: Served) -> None:
         ({"text": "Ada", "schema": PEOPLE, "tasks": ["re"]}, "no types for the task"),
         ({"text": "Ada", "schema": PEOPLE, "tasks": ["sing"]}, "tasks"),
         ({"text": "Ada", "schema": PEOPLE, "colour": 1}, "colour"),
+        ({"text": "Ada", "schema": PEOPLE, "dialect": "klingon"}, "no dialect"),
         ({"text": "Ada", "schema": PEOPLE, "model": "other"}, "not served here"),
     ],
 )
