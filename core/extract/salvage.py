@@ -14,7 +14,7 @@ import regex
 from core.extract.answer import Found, Reading
 from core.extract.salvage_lines import Lines, joined, without_last
 from core.extract.salvage_names import Book, Names, says_nothing
-from core.extract.salvage_tree import Bag, Word, parse
+from core.extract.salvage_tree import Bag, Word, parse, unescaped
 from core.extract.salvage_walk import Walk
 from core.extract.schema import Schema, Task
 
@@ -33,7 +33,7 @@ _STRUCTURED = regex.compile(
     r"|^\s*[\[{［｛]"
 )
 _UNFINISHED = regex.compile(r"([,，(（\[])[ \t\r]*\n\s*")
-_INSIDE = regex.compile(r'^\s*"\s*[\[{]\s*\\"')
+_INSIDE = regex.compile(r'^\s*"(?:\s|\\[nrt])*[\[{]+(?:\s|\\[nrt])*\\"')
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _plain(answer: str, book: Book) -> str:
     for kind, times in (("thoughts", thoughts), ("fence", fences), ("prose", titles)):
         book.repair(kind, times)
     if _INSIDE.match(text):
-        text = text.strip()[1:].removesuffix('"').replace('\\"', '"').replace("\\\\", "\\")
+        text = unescaped(text.strip()[1:].removesuffix('"'))
         book.repair("quotes")
     return text
 
@@ -93,9 +93,13 @@ def _structured(names: Names, text: str, book: Book) -> Reading:
     root = parse(text, book)
     walk = Walk(names, book)
     walk.read(root)
-    book.repair("prose", any(isinstance(value, Word) and not value.quoted for _, value in root.items))
+    book.repair("prose", any(_is_prose(names, key, value) for key, value in root.items))
     book.repair("brackets", not any(isinstance(value, Bag) for _, value in root.items))
     return Reading(tuple(walk.found), walk.known, dropped=len(book.dropped))
+
+
+def _is_prose(names: Names, key: str | None, value: Word | Bag) -> bool:
+    return (isinstance(value, Word) and not value.quoted) or (key is not None and names.type(key) is None)
 
 
 def _lines(names: Names, text: str, book: Book, *, cut: bool) -> Reading:
@@ -106,7 +110,7 @@ def _lines(names: Names, text: str, book: Book, *, cut: bool) -> Reading:
     if not made.readable:
         # silence is a way of saying "none"; words that can't be understood are not
         return Reading((), not lines, repaired=1, dropped=max(made.dropped, 1) if lines else 0)
-    if cut and readings and readings[-1].found and lines[-1].rstrip()[-1:] not in (")", "）"):
+    if cut and readings and readings[-1].found and reader.is_unfinished(lines[-1]):
         made = joined([*readings[:-1], without_last(readings[-1])])
     return replace(made, repaired=max(1, made.repaired))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
 
 import regex
@@ -41,10 +42,11 @@ _FIELD = {
     ),
 }
 _ROUND = "(（"
+_BRACKET = regex.compile(r"[()（）]")
 _BETWEEN = regex.compile(r"[)）]\s*[,，;；、.。]?\s*[(（]|[;；。]\s*[(（]?")
 _LOST = regex.compile(r"\s*[)）(（]\s*")
 _EVENTS_BETWEEN = regex.compile(r".*[)）\]】;；]\s*[,，;；、]?\s*[(（]?|.*[(（]", regex.S)
-_STRIP = " \t\r,，;；。.、\"'“”‘’`"
+_STRIP = " \t\r,，;；。、\"'“”‘’`"
 
 
 class Lines:
@@ -54,7 +56,7 @@ class Lines:
         self.names, self.book, self.task = names, book, names.task
         known = spelled(made.name for made in names.types)
         before, after = r"[,，]\s*[\"'“‘]?", r"[\"'”’]?\s*"
-        end = r"(?=[,，])" if self.task == "re" else r"(?=[,，\])）;；。]|$)"
+        end = r"(?=[,，])" if self.task == "re" else r"(?=[,，\])）;；。(（]|$)"
         self.anchor = regex.compile(rf"(?i){before}({known}){after}{end}")
         first = rf"(?i)^[\s(（]*[\"'“‘]?({known}){after}[,，]"
         self.first = regex.compile(first)
@@ -70,6 +72,19 @@ class Lines:
             if made is not None:
                 return made
         return self._named(plain)
+
+    def is_unfinished(self, line: str) -> bool:
+        """Whether the line's last record may have lost its end: one without brackets may, else one still open."""
+        marks = list(self.anchor.finditer(line))
+        if not marks or not any(sign in line for sign in _ROUND):
+            return True
+        opened: list[int] = []
+        for bracket in _BRACKET.finditer(line):
+            if bracket.group() in _ROUND:
+                opened.append(bracket.start())
+            elif opened:
+                opened.pop()
+        return bool(opened) and marks[-1].start() > opened[0]
 
     # 头实体是X,关系是R,尾实体是Y
 
@@ -203,18 +218,19 @@ class Lines:
         return Reading((Found(made.name, span(trigger), tuple(found)),), True, 0, dropped)
 
     def _arguments(self, made: Type, rest: str) -> Iterable[tuple[str, str]]:
-        roles = spelled(self.names.roles(made))
-        end, start = r"(?=\s*(?:[,，;；)）\]】#]|$))", r"(?:^|(?<=[,，;；(（\[【#\s]))"
+        marked = _roles(tuple(self.names.roles(made)))
         if "#" in rest:
-            behind = list(regex.finditer(rf"(?i)#\s*({roles})\s*{end}", rest))
-            before = list(regex.finditer(rf"(?i){start}\s*({roles})\s*#", rest))
+            behind = list(marked["#role"].finditer(rest))
+            before = list(marked["role#"].finditer(rest))
+            if not before and not behind:
+                return []
             if len(before) > len(behind):
                 edges = [*(mark.start() for mark in before[1:]), len(rest)]
                 return [(m.group(1), _bare(rest[m.end() : at]).strip("#")) for m, at in zip(before, edges, strict=True)]
             begins = [0, *(mark.end() for mark in behind[:-1])]
             return [(m.group(1), _bare(rest[at : m.start()]).strip("#")) for m, at in zip(behind, begins, strict=True)]
-        marks = list(regex.finditer(rf"(?i)[,，]\s*[\"'“‘]?({roles})[\"'”’]?\s*(?=[)）]|$)", rest))
-        first = list(regex.finditer(rf"(?i)[(（]\s*[\"'“‘]?({roles})[\"'”’]?\s*[,，]", rest))
+        marks = list(marked[",role)"].finditer(rest))
+        first = list(marked["(role,"].finditer(rest))
         if len(first) > len(marks):
             edges = [*(mark.start() for mark in first[1:]), len(rest)]
             return [(m.group(1), _bare(rest[m.end() : edge])) for m, edge in zip(first, edges, strict=True)]
@@ -267,8 +283,22 @@ class Lines:
             parts = _two(_bare(text)) or parts
         if self.task != "ee":
             parts = [part.strip("\"'“”` ") if part[:1] in "\"'“`" else part for part in parts]
+        if not all(is_word(part) for part in parts):
+            return Reading((), True, dropped=1)
         one = record(self.task, made, parts)
         return one if one is not None else Reading((), True, dropped=1)
+
+
+@lru_cache(maxsize=512)
+def _roles(names: tuple[str, ...]) -> dict[str, regex.Pattern]:
+    """Where an event's roles stand as such, in each of the ways in which arguments are written."""
+    roles = spelled(names)
+    return {
+        "#role": regex.compile(rf"(?i)#\s*({roles})\s*(?=\s*(?:[,，;；)）\]】］#]|$))"),
+        "role#": regex.compile(rf"(?i)(?:^|(?<=[,，;；(（\[【［#\s]))\s*({roles})\s*#"),
+        ",role)": regex.compile(rf"(?i)[,，]\s*[\"'“‘]?({roles})[\"'”’]?\s*(?=[)）\]］]|[,，]\s*[(（]|$)"),
+        "(role,": regex.compile(rf"(?i)[(（]\s*[\"'“‘]?({roles})[\"'”’]?\s*[,，]"),
+    }
 
 
 def record(task: Task, made: Type, parts: Sequence[str]) -> Reading | None:
@@ -336,18 +366,20 @@ def _edge(line: str, start: int, end: int) -> tuple[int, int, int]:
 
 def _bare(text: str) -> str:
     """Words without the brackets and signs around them; brackets of their own stay."""
-    while True:
+    for _ in range(20):
         before = text
-        text = text.strip(_STRIP)
-        opening, closing = sum(text.count(sign) for sign in "([（【"), sum(text.count(sign) for sign in ")]）】")
-        if text[:1] in ("(", "[", "（", "【") and opening > closing:
+        text = text.strip(_STRIP).lstrip(")]）】］").rstrip("([（【［")
+        text = text[:-1] if text.endswith((").", "）.", "].")) else text
+        opening, closing = sum(text.count(sign) for sign in "([（【［"), sum(text.count(sign) for sign in ")]）】］")
+        if text[:1] in ("(", "[", "（", "【", "［") and opening > closing:
             text = text[1:]
-        elif text[-1:] in (")", "]", "）", "】") and closing > opening:
+        elif text[-1:] in (")", "]", "）", "】", "］") and closing > opening:
             text = text[:-1]
         elif text[:1] in ("(", "（") and text[-1:] in (")", "）") and opening == closing == 1:
             text = text[1:-1]
         if text == before:
-            return text
+            break
+    return text
 
 
 def _two(text: str) -> list[str] | None:

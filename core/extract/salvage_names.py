@@ -15,6 +15,7 @@ from core.extract.schema import EventType, Schema, Task, Type, label
 _NOTHING = frozenset(
     ("none", "no", "nothing", "n/a", "null", "nan", "[]", "{}", "()", "无", "没有", "none found", "没有找到", "空")
 )
+_SIGNS = regex.compile(r"[\s\[\]{}()（）［］｛｝,，:：;；\"'“”‘’`|｜.。…_-]*")
 _AROUND = " \t\r\n.。!！`\"'“”‘’*"
 
 
@@ -91,7 +92,7 @@ def says_nothing(text: str) -> bool:
 
 def is_word(text: str) -> bool:
     """Whether it can be a span: something to read in it, and not a way of saying none."""
-    return any(char.isalnum() for char in text) and not says_nothing(text)
+    return _SIGNS.fullmatch(text) is None and not says_nothing(text)
 
 
 def span(text: str) -> str:

@@ -15,6 +15,7 @@ import regex
 
 from core.extract.salvage_names import Book
 
+MOST = 200_000  # words and brackets: more come from a model that could not end, or from somebody's joke
 DEEPEST = 40  # brackets inside one another; deeper ones are read as if they weren't there
 _OPEN = {"{": "{", "[": "[", "(": "(", "｛": "{", "［": "[", "（": "(", "【": "["}
 _CLOSE = {"}": "{", "]": "[", ")": "(", "｝": "{", "］": "[", "）": "(", "】": "["}
@@ -33,6 +34,7 @@ _BARE = regex.compile(r"(?:[^,，;；、:：=\[\]{}()［］｛｝（）【】\"�
 _STRUCTURE = regex.compile(r"[\[\]{}\n:：［］｛｝]")
 _TAIL = regex.compile(r"[\s,，:：;；、\]})］｝）【】\[{(［｛（]*\Z")
 _NEXT_LINE = regex.compile(r"[ \t\r]*[\"'“‘\[\]{}()]")
+_NEXT = regex.compile(r"[\"'“‘][\w《「(（]|[\[{]")
 _GOES_ON = regex.compile(r"\s*[,，:：;；]\s*[^\s\"'“‘\[{(\d]")
 _ESCAPE = regex.compile(r"\\(u[0-9a-fA-F]{4}|.)", regex.S)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "", "f": ""}
@@ -96,7 +98,7 @@ class _Reader:
         self.text, self.book, self.at = text, book, 0
         self.root = Bag("")
         self.stack = [self.root]
-        self.too_deep = 0
+        self.read_items = 0
         self.last = ""  # what stood before: "value", "comma", "colon", "open"
         self._found: dict[str, int] = {}
 
@@ -106,6 +108,9 @@ class _Reader:
             space = _SPACE.match(text, self.at)
             self.at = space.end() if space else self.at
             if self.at >= end:
+                break
+            if self.read_items > MOST:
+                self.book.repair("length")
                 break
             sign = text[self.at]
             if sign in _WIDE:
@@ -123,17 +128,16 @@ class _Reader:
                 self._put(self._string(sign))
             else:
                 self._put(self._bare())
-        if len(self.stack) > 1 or self.too_deep:
+        if len(self.stack) > 1:
             self.book.repair("brackets")
         return self.root
 
     def _opened(self, kind: str) -> None:
         self.at += 1
-        if len(self.stack) > DEEPEST:
-            self.too_deep += 1
-            self.book.repair("depth")
-            return
         made = Bag(kind)
+        if len(self.stack) > DEEPEST:  # as if it stood outside: what is so deep inside is rarely meant to be
+            self.book.repair("depth")
+            self.stack = [self.root]
         self._add(made)
         self.stack.append(made)
         self.last = "open"
@@ -142,9 +146,6 @@ class _Reader:
         self.at += 1
         self.book.repair("comma", self.last == "comma")
         self.last = "value"
-        if self.too_deep:
-            self.too_deep -= 1
-            return
         for depth in range(len(self.stack) - 1, 0, -1):
             if self.stack[depth].kind == kind:
                 self.book.repair("brackets", len(self.stack) - 1 - depth)
@@ -159,8 +160,12 @@ class _Reader:
             key, value = bag.items[-1]
             if isinstance(value, Word) and (key is None or bag.key is None):
                 bag.items.pop()
-                if key is not None:  # `"a": "b": "c"`: the first has no value
-                    self.book.repair("colon")
+                if key is not None:  # `"a": "b": "c"`: the bracket before "b" is lost
+                    self.book.repair("brackets")
+                    bag.key = key
+                    bag = Bag("{")
+                    self._add(bag)
+                    self.stack.append(bag)
                 bag.key = value.text
         self.last = "colon"
 
@@ -171,6 +176,7 @@ class _Reader:
 
     def _add(self, value: Word | Bag) -> None:
         bag = self.stack[-1]
+        self.read_items += 1
         bag.items.append((bag.key, value))
         bag.key = None
 
@@ -199,7 +205,7 @@ class _Reader:
             elif self._closes(position, inside):
                 self.at = position + 1
                 self.book.repair("quotes", inside > 0)
-                return Word(_unescaped(text[start:position]) if escaped else text[start:position])
+                return Word(unescaped(text[start:position]) if escaped else text[start:position])
             elif self._opens(position):
                 return self._unclosed(start, position, escaped)
             else:
@@ -212,7 +218,8 @@ class _Reader:
         if following >= len(self.text):
             return True
         if self.text[following] not in _ENDS:
-            return False
+            # a comma was lost: the next string or bracket follows
+            return inside % 2 == 0 and following > position + 1 and bool(_NEXT.match(self.text, following))
         return not (inside % 2 and _GOES_ON.match(self.text, position + 1))
 
     def _opens(self, position: int) -> bool:
@@ -234,7 +241,7 @@ class _Reader:
             kept, missing = body[: len(kept) + 1], missing - 1  # a bracket of the string's own
         self.at = start + len(kept)
         whole = end < len(self.text) or len(kept.strip()) < len(body.strip())
-        return Word((_unescaped(kept) if escaped else kept).strip(), True, whole)
+        return Word((unescaped(kept) if escaped else kept).strip(), True, whole)
 
     def _bare(self) -> Word:
         start = self.at
@@ -248,7 +255,8 @@ class _Reader:
         if self.text[self.at : self.at + 1] == '"' and self._closes(self.at, 0):
             self.at += 1
             self.book.repair("quotes")
-        return Word(self.text[start : self.at].strip(" \t\r\n'\"`"), False, self.at < len(self.text))
+        words = self.text[start : self.at].strip(" \t\r\n'\"`")
+        return Word(unescaped(words) if "\\u" in words else words, False, self.at < len(self.text))
 
     def _lost_its_opening(self, start: int, quote: int) -> bool:
         if self.text[quote - 1].isspace() or self.text[quote - 1] in _ENDS or self.text[quote - 1] in _OPEN:
@@ -265,7 +273,7 @@ class _Reader:
         return known
 
 
-def _unescaped(text: str) -> str:
+def unescaped(text: str) -> str:
     made = _ESCAPE.sub(_meant, text)
     if regex.search(r"[\ud800-\udfff]", made):  # an emoji is written as two halves
         made = made.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

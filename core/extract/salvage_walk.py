@@ -10,6 +10,7 @@ from core.extract.salvage_tree import Bag, Word
 from core.extract.schema import Type
 
 Value = Word | Bag
+_Later = list[tuple[Bag, Type | None]]
 
 
 def _keys(words: str) -> frozenset[str]:
@@ -35,6 +36,8 @@ class Walk:
         self.names, self.book = names, book
         self.found: list[Found] = []
         self.known = False
+        self._current: Type | None = None
+        """The type whose key came last: where brackets are lost, its records go on outside of them."""
 
     def read(self, root: Bag) -> None:
         if any(isinstance(value, Bag) and not value.items for _, value in root.items):
@@ -45,7 +48,16 @@ class Walk:
         made = self.names.type(key) if key else None
         if made is not None:
             self.known = True
+            self._current = made
         return made
+
+    def _going_on(self) -> Type | None:
+        return self._current if self.book.repairs["brackets"] else None
+
+    def _unknown(self, key: str | None) -> None:
+        """Records under a type that nobody asked for belong to no other."""
+        if key is not None:
+            self._current = None
 
     def _put(self, made: Type, text: str, parts: tuple[tuple[str, str], ...] = ()) -> None:
         self.known = True
@@ -86,10 +98,12 @@ class Walk:
                     flush()
                 named = value.text
             elif isinstance(value, Bag):
+                self._unknown(key)
                 self._entities(value, None)
             else:
-                kind = self._typed(value.text)
+                kind = self.names.type(value.text)
                 if kind is not None:  # {"Marie": "person"}
+                    self.known = True
                     self._entity(kind, Word(key))
                 elif bag.kind:
                     self.book.drop(f"{key}: {value.text}")
@@ -102,10 +116,13 @@ class Walk:
             self._entity(made, value)
 
     def _entity(self, made: Type | None, word: Word, *, loose: bool = False) -> None:
+        loose = loose and not word.quoted  # prose around the answer
         if not is_word(word.text):
             return
+        if made is None and not loose:
+            made = self._going_on()
         if made is None or not word.whole:
-            if not loose or word.quoted:
+            if not loose:
                 self.book.drop(word.text)
             return
         self._put(made, span(word.text))
@@ -135,6 +152,7 @@ class Walk:
         head: list[Word] = []
         tail: list[Word] = []
         named: str | None = None
+        last: Type | None = None
 
         def flush() -> None:
             nonlocal head, tail, named
@@ -161,11 +179,16 @@ class Walk:
                 named = value.text
             elif key is not None and (typed := self._typed(key)) is not None:
                 self._under_relation(typed, value, subject)
+                last = typed
             elif isinstance(value, Bag):
                 owns = key is not None and self.names.is_owner(key)
                 inner = owned or owns or self.names.only_attributes
                 self.known |= owns
+                if key is not None and not inner:
+                    self._unknown(key)
                 self._relations(value, made if key is None else None, owner if key is None else key, owned=inner)
+            elif last is not None and subject and key is None:  # the bracket of a list is lost
+                self._pairs(last, [Word(subject)], [value])
             elif (bag.kind or value.quoted) and is_word(value.text):
                 self.book.drop(value.text)
         flush()
@@ -211,6 +234,7 @@ class Walk:
         return None
 
     def _pairs(self, made: Type | None, heads: list[Word], tails: list[Word]) -> None:
+        made = made or self._going_on()
         for head in heads or [Word("")]:
             for tail in tails or [Word("")]:
                 if made is None or not (is_word(head.text) and is_word(tail.text) and head.whole and tail.whole):
@@ -225,7 +249,8 @@ class Walk:
         trigger: Word | None = None
         named: str | None = None
         arguments: list[tuple[str, Word]] = []
-        later: list[Bag] = []
+        later: _Later = []
+        last = ""
 
         def flush() -> None:
             nonlocal trigger, named, arguments
@@ -243,9 +268,11 @@ class Walk:
             folded = fold(key) if key is not None else ""
             if key is None:
                 if isinstance(value, Bag):
-                    later.append(value)
-                elif made is not None and bag.kind:
+                    later.append((value, made or self._going_on()))
+                elif made is not None and bag.kind and bag.kind != "{":
                     self._event(made, value, [])
+                elif last and is_word(value.text):  # the bracket of a list is lost
+                    arguments.append((last, value))
                 elif (bag.kind or value.quoted) and is_word(value.text):
                     self.book.drop(value.text)
             elif folded in _TRIGGER:
@@ -260,33 +287,51 @@ class Walk:
                 named = value.text
             elif made is not None and self.names.role(made, key) is not None:
                 arguments += [(key, word) for word in _words(value)]
+                last = key
             elif (typed := self._typed(key)) is not None:
                 if isinstance(value, Bag):
                     self._events(value, typed)
                 elif is_word(value.text):
                     self._event(typed, value, [])
             elif isinstance(value, Bag):
-                later.append(value)
+                self._unknown(key)
+                later.append((value, made))
             elif is_word(value.text):
                 arguments.append((key, value))  # a role, if the type that is yet to come has it
         flush()
-        for inner in later:
-            self._events(inner, made)
+        for inner, kind in later:
+            if not self._stray_argument(inner):
+                self._events(inner, kind)
 
-    def _arguments(self, bag: Bag, made: Type | None, later: list[Bag]) -> list[tuple[str, Word]]:
+    def _stray_argument(self, bag: Bag) -> bool:
+        """An argument that a lost bracket has put outside its event, which is the last one."""
+        if not self.book.repairs["brackets"] or not self.found or self._has(bag, _TRIGGER):
+            return False
+        if not (self._has(bag, _ROLE) and self._has(bag, _SAID)):
+            return False
+        event = self.found[-1]
+        made = self.names.type(event.type)
+        if made is not None:
+            more = self._parts(made, self._arguments(bag, made, []))
+            self.found[-1] = Found(event.type, event.text, (*event.parts, *more))
+        return True
+
+    def _arguments(self, bag: Bag, made: Type | None, later: _Later) -> list[tuple[str, Word]]:
         """(role, words) as written; bags that are events of their own go to `later`."""
         if self._has(bag, _TRIGGER) or any(key and made is None and self.names.type(key) for key, _ in bag.items):
-            later.append(bag)
+            later.append((bag, made))
             return []
         words = [value for key, value in bag.items if key is None and isinstance(value, Word)]
-        if len(words) == len(bag.items) == 2:  # (argument, role), or the other way round
+        if len(words) == len(bag.items) == 2 and not any(
+            "#" in word.text for word in words
+        ):  # (argument, role), or the other way round
             one, other = words
-            first = made is not None and self.names.role(made, one.text) is not None
-            last = made is not None and self.names.role(made, other.text) is not None
-            return [(one.text, other)] if first and not last else [(other.text, one)]
+            usual = made is None or self.names.role(made, other.text) or not self.names.role(made, one.text)
+            return [(other.text, one)] if usual else [(one.text, other)]
         got: list[tuple[str, Word]] = []
         role: str | None = None
         said: Word | None = None
+        last = ""
         for key, value in bag.items:
             folded = fold(key) if key is not None else ""
             known = made is not None and key is not None and self.names.role(made, key) is not None
@@ -298,11 +343,12 @@ class Walk:
                 said = value
             elif key is not None and (known or self.names.type(key) is None):
                 if isinstance(value, Bag) and self._has(value, _TRIGGER):
-                    later.append(value)
+                    later.append((value, made))
                 else:
                     got += [(key, word) for word in _words(value)]
+                    last = key if known else ""
             elif key is not None:
-                later.append(Bag("{", [(key, value)]))
+                later.append((Bag("{", [(key, value)]), None))
             elif isinstance(value, Bag):
                 got += self._arguments(value, made, later)
             else:
@@ -310,6 +356,8 @@ class Walk:
                 if sign:
                     swapped = made is not None and self.names.role(made, left) is not None
                     got.append((left, Word(right)) if swapped else (right, Word(left)))
+                elif last and bag.kind == "{" and is_word(value.text):  # the bracket of a list is lost
+                    got.append((last, value))
                 elif is_word(value.text):
                     self.book.drop(value.text)
             if role is not None and said is not None:
@@ -324,19 +372,23 @@ class Walk:
             kind, trigger = self.names.type(words[0].text), words[1]
         if kind is None:
             return False
-        later: list[Bag] = []
+        later: _Later = []
         rest = [(key, value) for key, value in bag.items if not any(value is word for word in words[:2])]
         arguments = self._arguments(Bag("[", [*rest, (None, Bag("["))]), kind, later)
         self._event(kind, trigger, arguments)
-        for inner in later:
+        for inner, _ in later:
             self._events(inner, None)
         return True
 
     def _event(self, made: Type | None, trigger: Word, arguments: list[tuple[str, Word]]) -> None:
+        made = made or self._going_on()
         if made is None or not is_word(trigger.text) or not trigger.whole:
             if is_word(trigger.text):
                 self.book.drop(trigger.text)
             return
+        self._put(made, span(trigger.text), self._parts(made, arguments))
+
+    def _parts(self, made: Type, arguments: list[tuple[str, Word]]) -> tuple[tuple[str, str], ...]:
         parts = []
         for name, word in arguments:
             role = self.names.role(made, name)
@@ -346,7 +398,7 @@ class Walk:
                 self.book.drop(f"{name}: {word.text}")
                 continue
             parts.append((role, span(word.text)))
-        self._put(made, span(trigger.text), tuple(parts))
+        return tuple(parts)
 
 
 def _words(value: Value) -> Iterator[Word]:
