@@ -38,7 +38,7 @@ def losses(series: Series) -> dict[str, Any]:
     train = list(thinned(series["loss"]))
     drawn = [_line(t("training"), train, width=1 if len(train) >= SMOOTH_FROM else 2)]
     if len(train) >= SMOOTH_FROM:
-        drawn[0]["lineStyle"]["opacity"] = 0.35
+        drawn[0]["lineStyle"]["opacity"] = 0.6
         drawn.append(_line(t("training, smoothed"), smoothed(train), width=2))
     if held_out := series.get("eval_loss"):
         drawn.append({**_line(t("validation"), list(thinned(held_out)), width=2), "showSymbol": True, "symbolSize": 8})
@@ -47,7 +47,7 @@ def losses(series: Series) -> dict[str, Any]:
         "title": {"text": t("Loss"), "textStyle": {"fontSize": 13, "fontWeight": "normal"}, "left": 4, "top": 0},
         "legend": {"top": 0, "left": "center"},
         "toolbox": {"right": 8, "top": 0, "feature": {"dataZoom": {"yAxisIndex": "none"}, "restore": {}}},
-        "grid": {"left": 8, "right": 16, "top": 40, "bottom": 26, "containLabel": True},
+        "grid": {"left": 8, "right": 16, "top": 64, "bottom": 26, "containLabel": True},
         "tooltip": {"trigger": "axis"},
         "xAxis": {
             "type": "value",

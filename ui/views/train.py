@@ -100,16 +100,13 @@ def _setup(known: list[Training]) -> None:
         train_data.data_chooser()
         train_data.validation_chooser()
     with right:
-        request, missing = _choices()
-        if start_button(request, missing, main=bool(trainable())) and request is not None:
-            _show(name_of(request.out))
-            st.rerun()
+        request = _choices()
     with left, st.container(border=True):
         preview(request)
 
 
-def _choices() -> tuple[FinetuneRequest | None, str]:
-    """Model, method, settings and name; the request, or None and what is missing."""
+def _choices() -> FinetuneRequest | None:
+    """Model, method, settings, name and the button; the request, or None while something is missing."""
     data, validation = train_data.chosen("data"), train_data.chosen("validation")
     with st.container(border=True):
         st.subheader(t("2 · Model and method"))
@@ -119,7 +116,8 @@ def _choices() -> tuple[FinetuneRequest | None, str]:
             )
         base = base_chooser()
         if base is None:
-            return None, t("Choose a model first.")
+            start_button(None, t("Choose a model first."), main=bool(trainable()))
+            return None
         ref, shape = base
         example = train_data.is_example()
         preset, settings = method_chooser(ref, shape, data, example=example)
@@ -130,11 +128,13 @@ def _choices() -> tuple[FinetuneRequest | None, str]:
         given = {**settings, "base": ref, "validation": validation, "unload_host": unload}
         given |= {"data": data or (Path("–"),), "out": out or train_runs.folder() / ".none"}
         request = settings_form(f"train.{preset}.{shape.context}.{int(example)}", given)
-    if not data:
-        return None, t("Choose data first.")
-    if out is None or request is None:
-        return None, t("Correct what is marked first.")
-    return request, ""
+        missing = "" if data else t("Choose data first.")
+        if out is None or request is None:
+            missing = t("Correct what is marked first.")
+        if start_button(None if missing else request, missing) and request is not None:
+            _show(name_of(request.out))
+            st.rerun()
+    return None if missing else request
 
 
 def _training(training: Training) -> None:
