@@ -245,14 +245,14 @@ class _Reader:
 
     def _bare(self) -> Word:
         start = self.at
-        quote = self._next('"')
+        quote = min(self._next('"'), self._next("'"))
         if start < quote <= start + 300 and self._lost_its_opening(start, quote):
             self.at = quote + 1
             self.book.repair("quotes")
             return Word(self.text[start:quote].strip())
         match = _BARE.match(self.text, start)
         self.at = max(start + 1, match.end() if match else start + 1)
-        if self.text[self.at : self.at + 1] == '"' and self._closes(self.at, 0):
+        if self.text[self.at : self.at + 1] in ('"', "'") and self._closes(self.at, 0):
             self.at += 1
             self.book.repair("quotes")
         words = self.text[start : self.at].strip(" \t\r\n'\"`")

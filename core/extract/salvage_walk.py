@@ -51,6 +51,12 @@ class Walk:
             self._current = made
         return made
 
+    def _said(self, name: str | None) -> Type | None:
+        """A type named by a value: it holds for that record alone."""
+        made = self.names.type(name) if name is not None else None
+        self.known |= made is not None
+        return made
+
     def _going_on(self) -> Type | None:
         return self._current if self.book.repairs["brackets"] else None
 
@@ -75,7 +81,7 @@ class Walk:
         def flush() -> None:
             nonlocal text, named
             if text is not None:
-                kind = self._typed(named) if named is not None else made
+                kind = self._said(named) if named is not None else made
                 self._entity(kind, text)
             text = named = None
 
@@ -101,9 +107,8 @@ class Walk:
                 self._unknown(key)
                 self._entities(value, None)
             else:
-                kind = self.names.type(value.text)
+                kind = self._said(value.text)
                 if kind is not None:  # {"Marie": "person"}
-                    self.known = True
                     self._entity(kind, Word(key))
                 elif bag.kind:
                     self.book.drop(f"{key}: {value.text}")
@@ -131,9 +136,9 @@ class Walk:
         """`("Marie", "person")`, in either order."""
         last, first = self.names.type(other.text), self.names.type(one.text)
         if last is not None and (made is None or last is made) and other.whole:
-            self._entity(self._typed(other.text), one)
+            self._entity(self._said(other.text), one)
         elif first is not None and made is None:
-            self._entity(self._typed(one.text), other)
+            self._entity(self._said(one.text), other)
         else:
             return False
         return True
@@ -157,9 +162,7 @@ class Walk:
         def flush() -> None:
             nonlocal head, tail, named
             if head or tail:
-                kind = self._typed(named) if named is not None and made is None else made
-                if named is not None and made is not None:
-                    kind = self._typed(named) or made
+                kind = self._said(named) or made
                 self._pairs(kind, head, tail)
             head, tail, named = [], [], None
 
@@ -254,7 +257,7 @@ class Walk:
 
         def flush() -> None:
             nonlocal trigger, named, arguments
-            kind = (self._typed(named) if named is not None else None) or made
+            kind = self._said(named) or made
             if trigger is not None:
                 self._event(kind, trigger, arguments)
             elif arguments:
