@@ -16,7 +16,7 @@ def load(base: Path, *, method: str, precision: str, checkpointing: bool, device
     """The base model, ready for `attach`.
 
     Weights that are trained stand in fp32 (under bf16 autocast): in bf16 small steps would be lost. Those that
-    only adapters are trained beside stand in bf16.
+    only adapters are trained beside stand in bf16, or (qlora) the layers' in 4 bits.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -35,6 +35,8 @@ def load(base: Path, *, method: str, precision: str, checkpointing: bool, device
             raise
         model = AutoModelForCausalLM.from_pretrained(base, **rest)
     model.config.use_cache = False
+    if method == "qlora":
+        model = _fit_to_train(model)
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         if method != "full":
@@ -43,18 +45,25 @@ def load(base: Path, *, method: str, precision: str, checkpointing: bool, device
 
 
 def _four_bits(compute: Any) -> Any:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise UserError(
-            "QLoRA keeps the base in 4 bits, which needs an NVIDIA card; there is none here.",
-            remedy="Choose the method “lora”, or train on a machine with such a card.",
-        )
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
     )
+
+
+def _fit_to_train(model: Any) -> Any:
+    """A 4-bit model with all else in fp32, whose layers stay as they are when it is only asked.
+
+    On processors that multiply in bf16, bitsandbytes packs a layer anew the first time it computes without gradients,
+    for a kernel that has none: after a look at the validation part, only the last layers would go on learning.
+    """
+    from peft import prepare_model_for_kbit_training
+
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
 
 
 def targets(model: Any) -> list[str]:
@@ -94,7 +103,7 @@ def attach(
     """
     if method == "full":
         return model
-    from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+    from peft import LoraConfig, PeftModel, get_peft_model
 
     if begun is not None:
         return _begun(PeftModel, model, begun)
@@ -108,8 +117,6 @@ def attach(
             names=", ".join(unknown) or "–",
             known=", ".join(known) or "–",
         )
-    if method == "qlora":
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT divides by the rank: a float is as good

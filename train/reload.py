@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.launchers.finetune import FinetuneRequest
+from train import adapters
 
 TOLERANCE = 0.05  # of the logits' spread: formats round
 
@@ -22,8 +23,11 @@ def says_the_same(request: FinetuneRequest, trainer: Any, base: Path) -> bool | 
     device, trained = trained.device, trained.eval()
     ids = trainer.processing_class("The answer to this question is", return_tensors="pt")["input_ids"].to(device)
     kept = request.out if request.method == "full" else base
-    dtype = trained.dtype
-    again: Any = AutoModelForCausalLM.from_pretrained(kept, dtype=dtype, local_files_only=True).to(device)
+    if request.method == "qlora":  # the base as it was trained beside: rounded to 4 bits, it says other things
+        precision = "bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "fp32"
+        again: Any = adapters.load(base, method="qlora", precision=precision, checkpointing=False, device=str(device))
+    else:
+        again = AutoModelForCausalLM.from_pretrained(kept, dtype=trained.dtype, local_files_only=True).to(device)
     if request.method != "full":
         from peft import PeftModel
 

@@ -58,7 +58,8 @@ class Samples(Request):
     )
     method: Method = Field(
         default="lora",
-        description="lora trains a small adapter, qlora the same on a 4-bit base (NVIDIA), full all weights",
+        description="lora trains a small adapter, qlora the same on a 4-bit base (saves memory, not time), "
+        "full all weights",
     )
     format: DataFormat = Field(
         default="auto",

@@ -52,13 +52,8 @@ def unused() -> UserError | None:
 
 
 def refuse_unusable(devices: tuple[int, ...], *, processes: int = 0, qlora: bool = False) -> None:
-    """Raises UserError where a request asks for GPUs that can't be used here."""
+    """Raises UserError where a request asks for GPUs that can't be used here, or for a package that isn't."""
     count = usable()
-    if qlora and not count:
-        raise UserError(
-            "QLoRA needs an NVIDIA card that torch can use, and this machine has none.",
-            remedy="Choose the method lora, or name machines that have one with --hosts.",
-        )
     if qlora and importlib.util.find_spec("bitsandbytes") is None:
         raise UserError(
             "The package bitsandbytes is not installed.",

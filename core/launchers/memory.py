@@ -3,7 +3,7 @@
 P parameters, T trained ones, b bytes a number (2 in bf16 and fp16, 4 in fp32), t tokens a pass, r ranks:
 
     weights       full: 4 P, since they are trained in fp32 (autocast makes b-byte copies a layer at a time: + b P)
-                  lora: b P     qlora: 0.56 P (NF4, its doubly quantized scales, and what stays in 16 bits)
+                  lora: b P     qlora: 0.52 of the layers' (NF4, its doubly quantized scales), 4 of the rest
     training      16 T: the adapters in fp32, their gradients, AdamW's two moments (full: 12 T, weights counted above)
     activations   b t S, S = sum over all linear layers of inputs + outputs: what the backward pass reads again
                   (+ inputs once more where dropout copies them); Korthikanti et al. 2022 count the same per layer
@@ -122,7 +122,8 @@ def needs(model: Shape, how: Training, out: Path | None = None) -> Needs:
     if how.method == "full":
         weights, copies = 4 * trained, 0 if item == 4 else item * trained
     elif how.method == "qlora":
-        weights, copies = int(0.56 * model.parameters) + 4 * trained, 0
+        held = sum(outputs * inputs for _, outputs, inputs in model.linears)
+        weights, copies = int(0.52 * held) + 4 * (model.parameters - held + trained), 0
     else:
         weights, copies = item * model.parameters + 4 * trained, 0
     shared = how.ranks if how.zero else 1

@@ -172,22 +172,6 @@ def test_an_export_started_again_keeps_the_finished_file_and_refuses_anothers(tm
         export(folder, "Q4_0")
 
 
-def test_quantizing_for_transformers_is_refused_where_no_card_can(tmp_path, monkeypatch):
-    from core import resources
-    from core.weights import quantize
-
-    folder = tmp_path / "hf"
-    folder.mkdir()
-    tiny(folder, "llama", byte_level_tokenizer(folder, "smollm"))
-    request = quantize.QuantizeRequest(model=folder, out=tmp_path / "out", bits=4)
-    monkeypatch.setattr(resources, "gpus", lambda: ())
-    for ask in (quantize.estimate, lambda wanted: quantize.run(wanted, Silent())):
-        with pytest.raises(UserError, match="needs an NVIDIA card") as refused:
-            ask(request)
-        assert "Q4_0" in refused.value.remedy
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.model
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as on Unix")
 @pytest.mark.parametrize("kills", [2, pytest.param(15, marks=pytest.mark.soak)])

@@ -311,10 +311,12 @@ def test_the_presets_are_whole_and_knowlms_is_knowlms():
     assert len(known["target_modules"]) == 7
 
 
-def test_qlora_and_gpus_that_are_not_there_are_refused(asked, workspace, monkeypatch):
+def test_a_package_and_gpus_that_are_not_there_are_told_beforehand(asked, workspace, monkeypatch):
     monkeypatch.setattr(gpu, "usable", lambda: 0)
-    with pytest.raises(UserError, match="QLoRA needs an NVIDIA card"):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(UserError, match="bitsandbytes is not installed") as refused:
         finetune.estimate(asked(method="qlora"))
+    assert "pip install bitsandbytes" in refused.value.remedy
     with pytest.raises(UserError, match="no GPU 1 here"):
         finetune.estimate(asked(devices=(1,)))
 
