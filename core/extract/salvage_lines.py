@@ -249,8 +249,10 @@ class Lines:
 
     def _named(self, line: str) -> Reading:
         segments = [part for part in _SEMICOLON.split(line) if part]
-        if len(segments) > 1 and all(self._named_type(part) for part in segments[1:]):
-            return joined(self._named(part) for part in segments)
+        named = [self._named_type(part) for part in segments[1:]]
+        if any(named) and all(named[:-1]):
+            readings = [self._named(part) for part in (segments if named[-1] else segments[:-1])]
+            return joined([*readings, *([] if named[-1] else [Reading((), True, dropped=1)])])
         name, rest = self._name_and_rest(line)
         made = self.names.type(name) if rest is not None else None
         if rest is None or made is None:

@@ -16,6 +16,7 @@ import regex
 from core.extract.salvage_names import Book
 
 MOST = 200_000  # words and brackets: more come from a model that could not end, or from somebody's joke
+PATIENCE = 20  # strings without any end that are looked through for the next record
 DEEPEST = 40  # brackets inside one another; deeper ones are read as if they weren't there
 _OPEN = {"{": "{", "[": "[", "(": "(", "｛": "{", "［": "[", "（": "(", "【": "["}
 _CLOSE = {"}": "{", "]": "[", ")": "(", "｝": "{", "］": "[", "）": "(", "】": "["}
@@ -33,6 +34,7 @@ _PLAIN = {
 _BARE = regex.compile(r"(?:[^,，;；、:：=\[\]{}()［］｛｝（）【】\"“”＂\n]|(?<=\S)[(（][^()（）\n]{0,80}[)）])+")
 _STRUCTURE = regex.compile(r"[\[\]{}\n:：［］｛｝]")
 _TAIL = regex.compile(r"[\s,，:：;；、\]})］｝）【】\[{(［｛（]*\Z")
+_RECORD = regex.compile(r"[\]})］｝）]\s*[,，]\s*[\[{(［｛（]")
 _NEXT_LINE = regex.compile(r"[ \t\r]*[\"'“‘\[\]{}()]")
 _NEXT = regex.compile(r"[\"'“‘][\w《「(（]|[\[{]")
 _GOES_ON = regex.compile(r"\s*[,，:：;；]\s*[^\s\"'“‘\[{(\d]")
@@ -98,7 +100,7 @@ class _Reader:
         self.text, self.book, self.at = text, book, 0
         self.root = Bag("")
         self.stack = [self.root]
-        self.read_items = 0
+        self.read_items = self.no_ends = 0
         self.last = ""  # what stood before: "value", "comma", "colon", "open"
         self._found: dict[str, int] = {}
 
@@ -233,10 +235,14 @@ class _Reader:
     def _unclosed(self, start: int, end: int, escaped: bool) -> Word:
         """A string without closing quote: its words go to where the punctuation before `end` begins."""
         self.book.repair("quotes")
+        if end == len(self.text) and self.no_ends < PATIENCE:  # nothing ends it: the next record must not be in it
+            self.no_ends += 1
+            following = _RECORD.search(self.text, start)
+            end = following.start() if following else end
         body = self.text[start:end]
         tail = _TAIL.search(body, max(0, len(body) - 200))
         kept = body[: tail.start()] if tail else body
-        missing = sum(kept.count(sign) for sign in "(（") - sum(kept.count(sign) for sign in ")）")
+        missing = _round(kept)
         while missing > 0 and body[len(kept) : len(kept) + 1] in (")", "）"):
             kept, missing = body[: len(kept) + 1], missing - 1  # a bracket of the string's own
         self.at = start + len(kept)
@@ -259,7 +265,9 @@ class _Reader:
         return Word(unescaped(words) if "\\u" in words else words, False, self.at < len(self.text))
 
     def _lost_its_opening(self, start: int, quote: int) -> bool:
-        if self.text[quote - 1].isspace() or self.text[quote - 1] in _ENDS or self.text[quote - 1] in _OPEN:
+        before, words = self.text[quote - 1], self.text[start:quote]
+        its_own = before in ")）" and _round(words) == 0  # a bracket that belongs to the words
+        if before.isspace() or before in _OPEN or (before in _ENDS and not its_own):
             return False
         return not _STRUCTURE.search(self.text, start, quote) and self._closes(quote, 0)
 
@@ -271,6 +279,11 @@ class _Reader:
             known = len(self.text) + 1_000 if known < 0 else known
             self._found[sign] = known
         return known
+
+
+def _round(words: str) -> int:
+    """Round brackets that are opened and not closed."""
+    return sum(words.count(sign) for sign in "(（") - sum(words.count(sign) for sign in ")）")
 
 
 def unescaped(text: str) -> str:
