@@ -223,31 +223,33 @@ def _base_of(adapter: Path) -> str:
         return ""
 
 
+def weights_folder(model: Model) -> Path | None:
+    """The Hugging Face folder of a model: itself, or what stands beside its GGUF file as `hf`.
+
+    Of a tuned model it is its base's: the merged weights are not kept, and an adapter goes on the base.
+    """
+    if model.path is None or model.format == "adapter":
+        return None
+    folder = model.path.parent if model.path.is_file() else model.path
+    places = [folder, folder / "hf", *([folder.parent / "hf"] if folder.name == TUNED else [])]
+    return next((place for place in places if (place / "config.json").is_file() and _weight_files(place)), None)
+
+
 def base_weights(model: Model) -> Path:
     """The Hugging Face folder that an adapter's base stands in. Raises UserError if it isn't here."""
-    name = model.base
     try:
-        if not name:
-            raise UserError("It names none.", remedy="")
-        found = resolve(name)
-    except UserError as error:
+        found = weights_folder(resolve(model.base)) if model.base else None
+    except UserError:
+        found = None
+    if found is None:
         raise UserError(
-            "The base of the adapter {adapter}, “{base}”, is not here.",
+            "The base of the adapter {adapter}, “{base}”, is not here as a folder of Hugging Face weights.",
             remedy="Download it, or write the name or folder of the base as base_model_name_or_path into {file}.",
             adapter=model.title,
-            base=name or "–",
+            base=model.base or "–",
             file=ADAPTER_CONFIG,
-        ) from error
-    beside = found.path.parent / "hf" if found.path is not None else None
-    for place in (found.path, beside, beside.parent.parent / "hf" if beside else None):
-        if place is not None and (place / "config.json").is_file():
-            return place
-    raise UserError(
-        "The base of the adapter {adapter}, “{base}”, is no folder of Hugging Face weights.",
-        remedy="Get the base in that form, or merge the adapter where it was trained.",
-        adapter=model.title,
-        base=name,
-    )
+        )
+    return found
 
 
 def _weight_files(folder: Path) -> list[Path]:

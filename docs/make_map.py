@@ -19,8 +19,11 @@ ROOMS = {
     "core/inference": "The model host, its engines and the client that everything else uses.",
     "core/inference/engines": "One file an engine.",
     "core/jobs": "Operations in processes of their own, whose state is read off files.",
+    "core/launchers": "Trainings: what they are asked, what they take, which commands they are, on one machine or many.",
+    "core/serve": "The loaded model for others, over HTTP.",
     "core/weights": "Models on disk: fetch, check, recover, convert, merge, export.",
     "train": "Training code; may import core.",
+    "train/starter": "The starter adapter: its rows, real and generated, and what it is scored by.",
     "ui": "The window. Imports core; never torch or transformers.",
     "ui/views": "One file a page.",
     "ui/parts": "Widgets that several pages share.",
@@ -30,6 +33,7 @@ ROOMS = {
     "tests": "Mirrors core, train and ui.",
     "tests/core": "Tests of core.",
     "tests/ui": "Tests of pages without a browser.",
+    "tests/train": "Tests of train.",
     "tests/e2e": "The real app in Chromium.",
 }
 

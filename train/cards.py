@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from core import models
+from core.extract.dialects import studio
+from core.extract.schema import TASKS, Schema
 from core.launchers.finetune import FinetuneRequest
 from core.models import Card
 
 
-def write(request: FinetuneRequest, result: dict[str, Any], base: Path) -> None:
+def asks_for_extraction(prompts: Sequence[str]) -> bool:
+    """Whether most of these begin as the studio dialect asks: then no examples need be shown when it is asked."""
+    begins = [
+        studio.prompt(task, Schema(language=language), "").split("\n")[0] for task in TASKS for language in ("en", "zh")
+    ]
+    asking = sum(any(begin in prompt for begin in begins) for prompt in prompts)
+    return asking * 2 > len(prompts)
+
+
+def write(request: FinetuneRequest, result: dict[str, Any], base: Path, *, extracts: bool) -> None:
     card = models.read_card(base if (base / models.CARD).is_file() else base.parent)
     title = f"{request.out.name} ({card.title or base.name})"
     models.write_card(
@@ -22,7 +34,7 @@ def write(request: FinetuneRequest, result: dict[str, Any], base: Path) -> None:
             source=f"trained from {card.title or base.name}",
             dialect=card.dialect,
             prompt_form="raw" if result["form"] == "raw" else "chat",
-            trained_for_extraction=request.format == "records" or card.trained_for_extraction,
+            trained_for_extraction=extracts or card.trained_for_extraction,
         ),
     )
     (request.out / "README.md").write_text(_readme(request, result, card, title), encoding="utf-8")

@@ -22,6 +22,7 @@ import numpy as np
 from core import models
 from core.errors import UserError
 from core.inference import prompting
+from core.launchers import settle
 from core.launchers.contract import RESULT
 from core.launchers.finetune import FinetuneRequest
 from train import adapters, cards, checkpoints, prepare
@@ -112,7 +113,7 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
     if compiles(request, device, plan, deepspeed):
         say(settings, "Compiling the model's layers; the first pass takes about half a minute.")
         adapters.compile_layers(model)
-    settings.gradient_accumulation_steps, settings.max_steps = plan.passes, plan.steps
+    tell_plan(settings, plan)
     held_out = rows_of(validation, packs=packs) if validation else []
     metrics, stop, no_number = Metrics(request.out, plan, store), StopWhenAsked(request.out), StopAtNaN()
     trainer = PackedTrainer(
@@ -154,18 +155,20 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
     finish(request, trainer, tokenizer, account, form, before, after, base)
 
 
+def tell_plan(settings: Any, plan: Plan) -> None:
+    """The plan's numbers, where the Trainer and DeepSpeed look for them: both took theirs before it was made."""
+    settings.gradient_accumulation_steps, settings.max_steps = plan.passes, plan.steps
+    plugin = getattr(settings, "deepspeed_plugin", None)
+    if plugin is not None:
+        plugin.gradient_accumulation_steps = plan.passes
+        for config in (settings.hf_deepspeed_config.config, plugin.deepspeed_config):
+            config["gradient_accumulation_steps"] = plan.passes
+
+
 def base_of(reference: str) -> tuple[Path, models.Card]:
     """The Hugging Face folder of a model reference, and its card. Raises UserError: a GGUF file alone."""
-    found = models.resolve(reference)
-    if found.format == "gguf" and found.path is not None and (found.path.parent / "hf" / "config.json").is_file():
-        return found.path.parent / "hf", found.card
-    if found.format != "huggingface" or found.path is None:
-        raise UserError(
-            "{model} can't be trained: it is not a folder of Hugging Face weights.",
-            remedy="Choose the folder with config.json and .safetensors that it was made from.",
-            model=reference,
-        )
-    return found.path, found.card
+    folder = settle.base_folder(reference)
+    return folder, models.card_of(folder)
 
 
 def precision_of(request: FinetuneRequest, device: str) -> str:
@@ -323,7 +326,9 @@ def finish(
         "form": form,
         "data": account.__dict__,
     }
-    cards.write(request, result, base)
+    store = trainer.store
+    asks = [tokenizer.decode(store.tokens(number)[:100]) for number in range(min(len(store), 200))]
+    cards.write(request, result, base, extracts=cards.asks_for_extraction(asks))
     temporary = request.out / (RESULT + ".tmp")
     temporary.write_text(json.dumps(result, indent=2), encoding="utf-8")
     temporary.replace(request.out / RESULT)

@@ -88,6 +88,7 @@ class PackedTrainer(Trainer):
         **rest: Any,
     ) -> None:
         super().__init__(data_collator=lambda passes: tensors(passes[0], store, pad, packs=packs), **rest)
+        self.store = store
         self._answers, self._validation, self._pad, self._packs, self._keep = answers, validation, pad, packs, keep
         self._validation_store = validation_store
         self.loss_is_scaled_for_ga = True

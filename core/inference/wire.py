@@ -1,7 +1,8 @@
 """The OpenAI-compatible shapes on the wire: requests read, answers written, errors both ways.
 
 Beyond OpenAI's fields ours take `top_k`, `repetition_penalty`, `beams`, `grammar` (GBNF) and `adapter`
-(false: the base of a loaded adapter answers alone). Answers carry `knowlm` (seed, seconds); errors carry `knowlm` with the whole UserError.
+(false: the base of a loaded adapter answers alone). Answers carry `knowlm` (seed, seconds); errors
+carry `knowlm` with the whole UserError.
 """
 
 from __future__ import annotations

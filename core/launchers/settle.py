@@ -53,15 +53,14 @@ def nodes(request: Machines, found: Here) -> tuple[Node, ...]:
 def base_folder(ref: str) -> Path:
     """The folder of Hugging Face weights that a model reference means. Raises UserError where it means none."""
     model = models.resolve(ref)
-    if model.format == "gguf" and model.path is not None and (model.path.parent / "hf" / "config.json").is_file():
-        return model.path.parent / "hf"
-    if model.format != "huggingface" or model.path is None:
+    folder = models.weights_folder(model)
+    if folder is None:
         raise UserError(
             "{model} can't be trained: it is not a folder of Hugging Face weights.",
             remedy="Choose the folder with config.json and .safetensors that it was made from.",
             model=ref,
         )
-    return model.path
+    return folder
 
 
 def precision(asked: str, found: Here, cuda: bool) -> str:
