@@ -19,7 +19,7 @@ ROOMS = {
     "core/inference": "The model host, its engines and the client that everything else uses.",
     "core/inference/engines": "One file an engine.",
     "core/jobs": "Operations in processes of their own, whose state is read off files.",
-    "core/launchers": "Trainings: what they are asked, what they take, which commands they are, on one machine or many.",
+    "core/launchers": "Trainings: what they are asked, what they take, which commands they are, on how many machines.",
     "core/serve": "The loaded model for others, over HTTP.",
     "core/weights": "Models on disk: fetch, check, recover, convert, merge, export.",
     "train": "Training code; may import core.",
