@@ -84,6 +84,8 @@ class Lines:
                 opened.append(bracket.start())
             elif opened:
                 opened.pop()
+        if self.task == "re" and not is_word(_bare(line[marks[-1].end() + 1 :])):
+            return False  # it has no tail yet, so it wasn't read
         return bool(opened) and marks[-1].start() > opened[0]
 
     # 头实体是X,关系是R,尾实体是Y
