@@ -187,21 +187,19 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
     train: Train, request_for: Make, base: Callable[..., Path], tokenizer: Any, tmp_path: Path
 ) -> None:
     data = rows(40)
-    request = request_for(data=(written(tmp_path / "r.jsonl", data),), validation_share=0, save_every=1, keep=9)
+    rest: dict[str, Any] = {"validation_share": 0, "save_every": 1, "keep": 9, "share_prefix": False}
+    request = request_for(data=(written(tmp_path / "r.jsonl", data),), **rest)
     train(request)
     late = ledger(request.out)[3][0]  # a sample of step 4
     data[late]["input"] += "%"
     folder = poisoned(base, tokenizer, tmp_path)
-    bad = request_for(
-        base=str(folder), data=(written(tmp_path / "r.jsonl", data),), validation_share=0, save_every=1, keep=9,
-        out=tmp_path / "bad", share_prefix=False,
-    )  # fmt: skip
+    bad = request_for(base=str(folder), data=(written(tmp_path / "r.jsonl", data),), out=tmp_path / "bad", **rest)
     with pytest.raises(UserError, match=r"The loss was no number at step (\d)") as caught:
         train(bad)
     step = int(caught.value.to_dict()["values"]["step"])
-    assert step >= 3
+    assert step == 4
     whole = [checkpoints.step_of(folder) for folder in checkpoints.whole_in(bad.out)]
-    assert whole and max(whole) < step - 1  # the one before gave the weights that give none: it is not kept
+    assert whole == [1, 2]  # the one before gave the weights that give none: it is not kept
     assert not (bad.out / "result.json").exists()
     assert "learning rate" in caught.value.remedy
 
