@@ -45,6 +45,7 @@ def ship(adapter: Path, scores: dict[str, Any], note: str) -> None:
         size = temporary.stat().st_size
         temporary.unlink()
         raise ValueError(f"the adapter has {size:,} bytes, more than {MOST_BYTES:,}")
+    temporary.chmod(0o644)
     temporary.replace(PLACE / WEIGHTS)
     told = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     told |= {"base_model_name_or_path": "starter-base/hf", "inference_mode": True}
@@ -54,7 +55,7 @@ def ship(adapter: Path, scores: dict[str, Any], note: str) -> None:
         Card(
             title=TITLE,
             languages=("en",),
-            license="apache-2.0",
+            license="Apache-2.0",
             source="trained for KnowLM Studio (train/configs/starter.yaml)",
             dialect="studio",
             prompt_form="raw",
