@@ -76,14 +76,14 @@ class _Account:
 
     def result(self) -> LookResult:
         for sample in self._read(self.request.data):
-            prompt = prepare._digest(prepare._prompt_of(sample))
+            prompt = prepare._digest(prepare._asked(sample))
             kept = prepare._share(prompt, self.training.seed) < self.training.validation_share
             if kept and not self.request.validation:
                 self._validate(sample)
             else:
                 self._train(sample, prompt)
         for sample in self._read(self.request.validation) if self.request.validation else ():
-            prompt = prepare._digest(prepare._prompt_of(sample))
+            prompt = prepare._digest(prepare._asked(sample))
             if prompt in self.prompts:
                 self.leaks.append((sample.where, self.prompts[prompt]))
             else:

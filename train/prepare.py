@@ -1,6 +1,7 @@
 """From files to the samples that are trained on and those that are kept for validation, each in a store on disk.
 
-A row's prompt decides on which side it falls, so a sentence that was trained on is never validated with.
+A row's prompt, or its sentence where it makes several samples, decides on which side it falls: what was trained on
+is never validated with.
 The stores are kept beside a record of what they were made from, and made again when that differs.
 """
 
@@ -82,7 +83,7 @@ def _make(request: FinetuneRequest, tokenizer: Any, form: Form, folder: Path) ->
     with Writer(folder / "train") as train, Writer(folder / "validation") as validation:
         for sample in read(request, tokenizer, form, request.data, refused):
             account.rows += 1
-            prompt = _digest(_prompt_of(sample))
+            prompt = _digest(_asked(sample))
             place = _share(prompt, request.seed)
             if place < kept:
                 validation.add(sample)
@@ -97,7 +98,7 @@ def _make(request: FinetuneRequest, tokenizer: Any, form: Form, folder: Path) ->
             train.add(sample)
         trained_on = np.sort(np.frombuffer(prompts, np.uint64))
         for sample in read(request, tokenizer, form, request.validation, refused) if request.validation else ():
-            if _holds(trained_on, _short(_digest(_prompt_of(sample)))):
+            if _holds(trained_on, _short(_digest(_asked(sample)))):
                 account.leaks += 1
             else:
                 validation.add(sample)
@@ -141,7 +142,10 @@ def _told(one: talks.Refused) -> str:
     return said if one.where in said else f"{one.where}: {said}"
 
 
-def _prompt_of(sample: Sample) -> list[int]:
+def _asked(sample: Sample) -> list[int]:
+    """What decides on which side a sample falls: the sentence that several are about, else its prompt."""
+    if sample.sentence:
+        return [ord(char) for char in sample.sentence]
     return sample.ids[: sample.learned.index(True)] or sample.ids
 
 

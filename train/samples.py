@@ -28,6 +28,7 @@ class Sample:
     where: str
     ids: Ids
     learned: list[bool]
+    sentence: str = ""
 
 
 def encode(
@@ -54,11 +55,11 @@ def encode(
                 limit=limit,
             )
         if prompt[: len(ids)] != ids:
-            yield Sample(talk.where, ids, learned)
+            yield Sample(talk.where, ids, learned, talk.sentence)
             ids, learned = [], []
         learned += [learn_prompt] * (len(prompt) - len(ids)) + [True] * len(answer)
         ids = prompt + answer
-    yield Sample(talk.where, ids, learned)
+    yield Sample(talk.where, ids, learned, talk.sentence)
 
 
 def _exchanges(tokenizer: Any, talk: Talk, form: prompting.Form) -> Iterator[tuple[Ids, Ids]]:

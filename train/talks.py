@@ -47,6 +47,8 @@ class Talk:
     instruction: str = ""
     """Alpaca's two fields, for models that are asked in that form."""
     input: str = ""
+    sentence: str = ""
+    """What several talks are about, where a row makes several: they stay on one side of a split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def _records(where: str, cells: dict[str, Any], schema: Schema | None) -> Iterab
     for task in schema.tasks:
         answer = studio.write(task, schema, _WORDS[task](of[task]))
         prompt = studio.prompt(task, schema, text)
-        yield Talk(where, (Message("user", prompt), Message("assistant", answer)))
+        yield Talk(where, (Message("user", prompt), Message("assistant", answer)), sentence=text)
 
 
 _ROLES: dict[str, Literal["system", "user", "assistant"]] = {

@@ -92,4 +92,4 @@ def _part(request: CurveRequest, share: float) -> FinetuneRequest:
     told = request.model_dump() | {"share": share, "out": request.out / f"share-{round(share * 100)}"}
     if request.max_steps:
         told["max_steps"] = max(1, round(request.max_steps * share))
-    return FinetuneRequest.model_validate(told | {"resume": "last"})
+    return FinetuneRequest.model_validate(told | {"resume": ""})  # one that was begun goes on by itself

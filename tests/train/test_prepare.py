@@ -125,3 +125,19 @@ def test_many_rows_take_little_memory(
         return found
 
     assert most(15_000) - most(5_000) < 10_000 * 80
+
+
+def test_the_tasks_of_one_record_stay_on_one_side(request_for: Make, tokenizer: Any, tmp_path: Path) -> None:
+    schema = tmp_path / "s.json"
+    schema.write_text('{"entities": ["person"], "relations": ["knows"]}')
+    records = [
+        {"id": str(number), "text": f"Bob{number} met Ann{number}.", "entities": [], "relations": [], "events": []}
+        for number in range(120)
+    ]
+    request = request_for(
+        data=(written(tmp_path / "records.jsonl", records),), schema_file=schema, validation_share=0.3, max_length=512
+    )
+    store, validation, _ = made(request, tokenizer)
+    sides = [{where for where in side.where} for side in (store, validation)]
+    assert len(store) + len(validation) == 240
+    assert sides[0] and sides[1] and not sides[0] & sides[1]
