@@ -138,6 +138,6 @@ def test_the_tasks_of_one_record_stay_on_one_side(request_for: Make, tokenizer: 
         data=(written(tmp_path / "records.jsonl", records),), schema_file=schema, validation_share=0.3, max_length=512
     )
     store, validation, _ = made(request, tokenizer)
-    sides = [{side.where(number) for number in range(len(side))} for side in (store, validation)]
+    sides = [set(side.where()) for side in (store, validation)]
     assert len(store) + len(validation) == 240
     assert sides[0] and sides[1] and not sides[0] & sides[1]
