@@ -31,6 +31,7 @@ PAGES = {
     "graph": "graph?run=people",
     "models": "models",
     "recover": "recover",
+    "train": "train",
     "jobs": "jobs",
     "settings": "settings",
 }

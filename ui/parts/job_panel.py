@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -15,6 +16,7 @@ from ui.parts.charts import line_charts
 from ui.parts.errors import plain, show_error
 from ui.parts.preflight import duration
 from ui.parts.request_form import label_of
+from ui.parts.train_runs import name_of
 
 LOG_LINES = 200
 LISTED = 12
@@ -24,6 +26,7 @@ NEXT = {
     "extract run": ("graph", ":material/hub:"),
     "graph build": ("graph", ":material/hub:"),
     "weights recovery": ("recover", ":material/healing:"),
+    "train finetune": ("train", ":material/model_training:"),
 }
 """Where a finished operation's receipt leads: view and icon."""
 
@@ -174,6 +177,7 @@ def _next(operation: str) -> str:
         "extract run": t("See the knowledge graph"),
         "graph build": t("See the knowledge graph"),
         "weights recovery": t("Go to the recovery"),
+        "train finetune": t("See the training"),
     }[operation]
 
 
@@ -181,6 +185,8 @@ def _about(job: store.Job) -> dict[str, str]:
     """What the next page is to show: the run that was made, or whose graph was, or the recovery."""
     if job.operation == "weights recovery":
         return {"recovery": str(job.request.get("name", ""))}
+    if job.operation == "train finetune":
+        return {"training": name_of(Path(str(job.request.get("out", ""))))}
     made = {"extract run": "out", "graph build": "run"}.get(job.operation)
     return {"run": str(job.request.get(made, ""))} if made else {}
 
