@@ -264,7 +264,7 @@ def compiles(request: FinetuneRequest, device: str, plan: Plan, deepspeed: Path 
     """Whether layers are compiled: where asked for, or where it can be and pays."""
     if request.compile != "auto":
         return request.compile == "on"
-    if request.method == "qlora":  # its layers leave compiled code for every product
+    if request.method == "qlora":  # untried: its layers' products are opaque to the compiler
         return False
     return deepspeed is None and plan.steps * plan.passes >= WORTH_COMPILING and adapters.can_compile(device)
 

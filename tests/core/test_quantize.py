@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,7 @@ from safetensors import safe_open
 
 from core import models, resources
 from core.errors import UserError
-from core.inference.decoding import Decoding
-from core.inference.engine import Generation, Options
+from core.inference.engine import Options
 from core.inference.engines.transformers import Engine
 from core.models import read_card
 from core.operation import Silent
@@ -24,7 +22,7 @@ from tests.core.weights_models import byte_level_tokenizer, tiny
 needs_library = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed (requirements-dev.txt)"
 )
-ASKED = "The capital of France is Paris. The capital of Italy is"
+ASKED = "The capital of France is Paris, the capital of Italy is Rome, and the capital of Germany is"
 
 
 @pytest.fixture
@@ -55,7 +53,8 @@ def test_memory_is_asked_for_where_the_computing_is_done(
     monkeypatch.setattr(resources, "gpus", lambda: ())
     assert estimate(request).vram is None
     monkeypatch.setattr(resources, "gpus", lambda: (Card("a card", 24 << 30, 20 << 30),))
-    assert estimate(request).vram > estimate(request).disk
+    needs = estimate(request)
+    assert needs.vram and needs.disk and needs.vram > needs.disk
 
 
 @needs_library
@@ -67,26 +66,24 @@ def test_what_is_quantized_already_is_refused(small: Path, tmp_path: Path) -> No
         run(QuantizeRequest(model=small, out=tmp_path / "out"), Silent())
 
 
-def said(folder: Path) -> tuple[str, float]:
-    """(what the app's engine goes on with, the natural log of the probability of “ Rome”) with that folder loaded."""
+def known(folder: Path) -> tuple[str, float]:
+    """(the likeliest word, its probability's natural log) after ASKED, of that folder loaded as the app loads it."""
     import torch
 
     engine = Engine()
     engine.load(models.resolve(str(folder)), Options())
-    ids = engine._tokenizer(ASKED + " Rome", return_tensors="pt")["input_ids"].to(engine._model.device)
+    ids = engine._tokenizer(ASKED, return_tensors="pt")["input_ids"].to(engine._model.device)
     with torch.no_grad():
-        logits = engine._model(ids).logits[0, -2].float()
-    request = Generation(Decoding(max_tokens=1, temperature=0), ASKED)
-    text = "".join(piece.text for piece in engine.generate(request, threading.Event()))
-    return text, float(torch.log_softmax(logits, -1)[ids[0, -1]])
+        logs = torch.log_softmax(engine._model(ids).logits[0, -1].float(), -1)
+    return engine._tokenizer.decode(logs.argmax()), float(logs.max())
 
 
 @pytest.mark.model
 @needs_library
 def test_the_starter_in_fewer_bits_is_smaller_and_still_knows(starter: Path, tmp_path: Path, workspace: Path) -> None:
     full = starter.parent / "hf"
-    text, before = said(full)
-    assert text == " Rome"
+    word, before = known(full)
+    assert word == " Berlin"
     sizes, losses = {16: (full / "model.safetensors").stat().st_size}, {}
     for bits in (8, 4):
         out = tmp_path / str(bits)
@@ -100,8 +97,8 @@ def test_the_starter_in_fewer_bits_is_smaller_and_still_knows(starter: Path, tmp
         with safe_open(made, "pt") as file:
             kind = file.get_slice("model.layers.0.mlp.up_proj.weight").get_dtype()
         assert kind == {8: "I8", 4: "U8"}[bits]
-        again, after = said(out)
-        assert again == " Rome"
+        again, after = known(out)
+        assert again == " Berlin"
         losses[bits] = abs(after - before)
     assert sizes[16] > sizes[8] > sizes[4]
-    assert losses[8] < 0.1 and losses[4] < 1.0
+    assert losses[8] < 0.1 and losses[4] < 0.6
