@@ -42,7 +42,7 @@ class Learning(Request):
         default=512,
         ge=16,
         le=1_048_576,
-        description="Longest sample; a row whose answer does not fit is refused, later turns that don't fit are left out",
+        description="Longest sample; a row whose answer does not fit is refused, later turns that do not are left out",
         json_schema_extra={"unit": "tokens"},
     )
     resume: str = Field(
