@@ -18,8 +18,10 @@ demo: setup ## the main job, headless: people.csv to a knowledge graph under out
 	$(PY) -m core graph build --run out/demo --out out/demo
 	$(PY) -m core models unload
 
+# Two at once, but for what drives a browser or is killed at a moment: that wants the machine for itself.
 test: check ## every kind of test at small counts
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -m "not e2e and not alone" -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(PY) -m pytest -m "e2e or alone" $(PYTEST_ARGS)
 
 check: setup-dev ## lint, types, import contracts
 	$(PY) -m ruff check .

@@ -94,6 +94,11 @@ def installed() -> list[Model]:
     return found
 
 
+def for_chat(ref: str) -> str:
+    """Whom to talk to where `ref` is only a default: a model tuned for extraction only extracts, its base talks."""
+    return f"{ref}-base" if any(model.ref == f"{ref}-base" for model in installed()) else ref
+
+
 def resolve(ref: str) -> Model:
     """The model that a reference names. Reads magic bytes and small JSON only. Raises UserError."""
     if ref.lower().startswith(("http://", "https://")):

@@ -100,7 +100,7 @@ def estimate(request: CasesRequest) -> Needs:
 
 
 def plan(request: CasesRequest) -> list[str]:
-    cases = _cases(request, models.resolve(request.model or settings.read().default_model))
+    cases = _cases(request, models.resolve(request.model or models.for_chat(settings.read().default_model)))
     done = _done(request.out, cases)
     expected = sum(bool(_expected(case.row)) for case in cases)
     return [
@@ -112,7 +112,7 @@ def plan(request: CasesRequest) -> list[str]:
 
 @operation("chat", "cases", estimate=estimate, plan=plan)
 def run(request: CasesRequest, progress: Progress) -> CasesResult:
-    model = models.resolve(request.model or settings.read().default_model)
+    model = models.resolve(request.model or models.for_chat(settings.read().default_model))
     cases = _cases(request, model)
     done = _done(request.out, cases)
     columns = [*dict.fromkeys(name for case in cases for name in case.row), *WRITTEN]

@@ -96,7 +96,7 @@ def unload(request: UnloadRequest, progress: Progress) -> UnloadResult:
 
 @operation("chat")
 def chat(request: ChatRequest, progress: Progress) -> ChatResult:
-    ref = request.model or settings.read().default_model
+    ref = request.model or models.for_chat(settings.read().default_model)
     if request.once is None:
         chat_terminal.converse(chat_terminal.Terminal(ref, request.decoding, request.system))
         return ChatResult(text="")

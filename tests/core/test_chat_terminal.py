@@ -21,6 +21,8 @@ from core.inference.chat_terminal import COMMANDS, Left, Terminal
 from core.inference.decoding import Decoding
 from tests.core import serve_stub
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def stub(workspace: Path) -> Iterator[serve_stub.Server]:

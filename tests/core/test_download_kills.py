@@ -18,6 +18,8 @@ from core import models
 from core.paths import PROJECT
 from tests.core.loopback_hub import Hub
 
+pytestmark = pytest.mark.alone
+
 REPO = "acme/large"
 PER_FILE = 4_000_000
 """Bytes a second the server sends of each file."""

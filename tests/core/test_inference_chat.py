@@ -15,6 +15,8 @@ from core.inference import chat, client, commands
 from core.inference.decoding import Decoding
 from core.operation import Silent
 
+pytestmark = pytest.mark.alone
+
 SHORT = Decoding(max_tokens=12)
 LONG = Decoding(max_tokens=3000, temperature=1.0, seed=4, repetition_penalty=1.1)
 
@@ -39,7 +41,7 @@ def last(conversation: str) -> chat.Message:
 @pytest.mark.model
 def test_an_answer_is_written_in_the_background_and_kept(home: Path) -> None:
     talk = chat.create("Be brief.")
-    answer = chat.ask(talk.id, "Say hello 😀", "starter", SHORT)
+    answer = chat.ask(talk.id, "Say hello 😀", "starter-base", SHORT)
     chat.wait(answer)
     message = last(talk.id)
     assert (message.role, message.finish, message.facts.tokens) == ("assistant", "length", 12)
@@ -54,11 +56,11 @@ def test_an_answer_is_written_in_the_background_and_kept(home: Path) -> None:
 @pytest.mark.model
 def test_a_running_answer_is_seen_and_really_stopped(home: Path) -> None:
     talk = chat.create()
-    answer = chat.ask(talk.id, "Tell a very long story about a river.", "starter", LONG)
+    answer = chat.ask(talk.id, "Tell a very long story about a river.", "starter-base", LONG)
     wait_for(lambda: len(last(talk.id).text) > 20)
     assert last(talk.id).running
     with pytest.raises(UserError, match="still being written"):
-        chat.ask(talk.id, "And?", "starter", SHORT)
+        chat.ask(talk.id, "And?", "starter-base", SHORT)
     chat.stop(answer)
     chat.wait(answer)
     assert last(talk.id).finish == "cancelled"
@@ -69,13 +71,13 @@ def test_a_running_answer_is_seen_and_really_stopped(home: Path) -> None:
 @pytest.mark.model
 def test_a_cut_answer_is_gone_on_with_where_it_ends(home: Path) -> None:
     talk = chat.create()
-    whole = chat.ask(talk.id, "Count from one to twenty in words.", "starter", Decoding(max_tokens=30))
+    whole = chat.ask(talk.id, "Count from one to twenty in words.", "starter-base", Decoding(max_tokens=30))
     chat.wait(whole)
     expected = last(talk.id).text
-    chat.wait(chat.again(talk.id, "starter", Decoding(max_tokens=10)))
+    chat.wait(chat.again(talk.id, "starter-base", Decoding(max_tokens=10)))
     cut = last(talk.id).text
     assert expected.startswith(cut)
-    chat.wait(chat.go_on(talk.id, "starter", Decoding(max_tokens=20)))
+    chat.wait(chat.go_on(talk.id, "starter-base", Decoding(max_tokens=20)))
     kept = chat.read(talk.id)
     assert kept is not None
     assert len(kept.messages) == 2
@@ -87,7 +89,7 @@ def test_a_cut_answer_is_gone_on_with_where_it_ends(home: Path) -> None:
 @pytest.mark.model
 def test_a_deleted_conversation_stops_its_answer(home: Path) -> None:
     talk = chat.create()
-    answer = chat.ask(talk.id, "Tell a very long story.", "starter", LONG)
+    answer = chat.ask(talk.id, "Tell a very long story.", "starter-base", LONG)
     wait_for(lambda: len(last(talk.id).text) > 5)
     chat.delete(talk.id)
     chat.wait(answer)
@@ -97,7 +99,7 @@ def test_a_deleted_conversation_stops_its_answer(home: Path) -> None:
 
 @pytest.mark.model
 def test_one_question_from_the_command_line(home: Path) -> None:
-    request = commands.ChatRequest(once="The capital of France?", model="starter", decoding=SHORT)
+    request = commands.ChatRequest(once="The capital of France?", model="starter-base", decoding=SHORT)
     assert commands.chat(request, Silent()).summary().strip()
 
 

@@ -28,7 +28,7 @@ from core.inference.engine import Generation, PromptTooLong
 from core.jobs import store
 from tests.core.tiny_llama import make_tiny_llama
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.alone]
 LONG = Decoding(max_tokens=3000, temperature=1.0, seed=1)
 ENDLESS = "root ::= [a-z ] root"
 ENDPOINTS = [
@@ -56,7 +56,7 @@ def home(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 
 @pytest.fixture
 def loaded(home: Path) -> client.Client:
-    return client.connect("starter")
+    return client.connect("starter-base")
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def key() -> dict[str, str]:
 
 def test_a_loaded_model_says_what_it_is(loaded: client.Client) -> None:
     now = client.status()
-    assert (now.state, now.model, now.engine, now.error) == ("ready", "starter", "llamacpp", None)
+    assert (now.state, now.model, now.engine, now.error) == ("ready", "starter-base", "llamacpp", None)
     assert now.why_engine
     assert now.rss > 50e6
     assert (loaded.parallel, loaded.context) == (now.parallel, now.context) == (4, 4096)
@@ -84,7 +84,7 @@ def test_a_loaded_model_says_what_it_is(loaded: client.Client) -> None:
 
 def test_loading_what_is_loaded_does_nothing(loaded: client.Client) -> None:
     before = client.status().pid
-    assert client.load("starter").pid == before
+    assert client.load("starter-base").pid == before
 
 
 def test_a_stream_is_the_answer(loaded: client.Client) -> None:
@@ -206,15 +206,15 @@ def test_a_huge_body_is_refused(http: httpx.Client, key: dict[str, str]) -> None
 
 def test_the_openai_library_works_unchanged(http: httpx.Client) -> None:
     theirs = openai.OpenAI(base_url=f"{http.base_url}/v1".replace("//v1", "/v1"), api_key=state.token(), max_retries=0)
-    assert [model.id for model in theirs.models.list()] == ["starter"]
+    assert [model.id for model in theirs.models.list()] == ["starter-base"]
     said = theirs.chat.completions.create(
-        model="starter", messages=[{"role": "user", "content": "Hi"}], max_tokens=6, temperature=0
+        model="starter-base", messages=[{"role": "user", "content": "Hi"}], max_tokens=6, temperature=0
     )
     assert said.choices[0].finish_reason == "length"
     assert said.usage is not None
     assert said.usage.completion_tokens == 6
     stream = theirs.chat.completions.create(
-        model="starter",
+        model="starter-base",
         messages=[{"role": "user", "content": "Hi"}],
         max_tokens=6,
         temperature=0,
@@ -226,15 +226,15 @@ def test_the_openai_library_works_unchanged(http: httpx.Client) -> None:
     assert text == said.choices[0].message.content
     assert chunks[-1].usage is not None
     bare = theirs.completions.create(
-        model="starter", prompt="The capital of France is", max_tokens=9, stop=["."], extra_body={"top_k": 1}
+        model="starter-base", prompt="The capital of France is", max_tokens=9, stop=["."], extra_body={"top_k": 1}
     )
     assert bare.choices[0].text.strip() == "Paris"
     shaped = theirs.completions.create(
-        model="starter", prompt="x", max_tokens=9, extra_body={"grammar": 'root ::= "yes"'}
+        model="starter-base", prompt="x", max_tokens=9, extra_body={"grammar": 'root ::= "yes"'}
     )
     assert shaped.choices[0].text == "yes"
     with pytest.raises(openai.BadRequestError, match="context"):
-        theirs.completions.create(model="starter", prompt="word " * 9000, max_tokens=9)
+        theirs.completions.create(model="starter-base", prompt="word " * 9000, max_tokens=9)
     with pytest.raises(openai.AuthenticationError):
         openai.OpenAI(base_url=theirs.base_url, api_key="wrong", max_retries=0).models.list()
 
@@ -296,11 +296,11 @@ def test_a_busy_model_is_not_thrown_out(loaded: client.Client, tmp_path: Path) -
     with pytest.raises(UserError, match="answering 1 requests"):
         client.load(str(other))
     stream.close()  # type: ignore[attr-defined]
-    assert client.status().model == "starter"
+    assert client.status().model == "starter-base"
 
 
 def test_killed_while_answering_is_told_with_the_reason_and_loads_again(home: Path) -> None:
-    asking = client.connect("starter")
+    asking = client.connect("starter-base")
     stream = asking.stream("Tell me", LONG, grammar=ENDLESS)
     next(stream)
     os.kill(client.status().pid, signal.SIGKILL)
@@ -312,20 +312,20 @@ def test_killed_while_answering_is_told_with_the_reason_and_loads_again(home: Pa
     assert "killed" in str(now.error)
     with pytest.raises(client.HostGone):
         asking.complete("x", Decoding())
-    assert client.connect("starter").complete("x", Decoding(max_tokens=2)).tokens == 2
+    assert client.connect("starter-base").complete("x", Decoding(max_tokens=2)).tokens == 2
     with pytest.raises(client.HostGone, match=r"unloaded|took its place"):
         asking.complete("x", Decoding())
 
 
 def test_a_native_crash_is_told_from_a_kill(home: Path) -> None:
-    client.load("starter")
+    client.load("starter-base")
     os.kill(client.status().pid, signal.SIGABRT)
     wait_for(lambda: client.status().state == "died")
     assert "crashed" in str(client.status().error)
 
 
 def test_memory_that_ran_out_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    client.load("starter")
+    client.load("starter-base")
     os.kill(client.status().pid, signal.SIGKILL)
     monkeypatch.setattr(state, "oom_kills", lambda: 10**9)  # as the kernel would count it
     wait_for(lambda: client.status().state == "died")
@@ -335,7 +335,7 @@ def test_memory_that_ran_out_is_named(home: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_another_model_takes_the_place_of_the_first(home: Path, tmp_path: Path) -> None:
-    first = client.connect("starter")
+    first = client.connect("starter-base")
     before = client.status().pid
     tiny = make_tiny_llama(tmp_path)
     now = client.load(str(tiny))
@@ -365,7 +365,7 @@ def test_the_host_outlives_the_job_that_started_it(starter_workspace: Path) -> N
 
 
 def test_unloading_gives_everything_back(home: Path) -> None:
-    pid = client.load("starter").pid
+    pid = client.load("starter-base").pid
     client.unload()
     assert client.status().state == "empty"
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -386,7 +386,7 @@ def test_of_two_starters_one_wins_and_both_use_it(home: Path) -> None:
 
 def test_without_requests_it_unloads_itself(home: Path) -> None:
     client.unload()
-    client.load("starter", idle=1.0)
+    client.load("starter-base", idle=1.0)
     wait_for(lambda: state.read() is None)
     assert client.status().state == "empty"
 
@@ -412,7 +412,7 @@ def test_what_is_no_model_is_refused_before_anything_starts(home: Path, tmp_path
 
 def test_loading_need_not_be_waited_for(home: Path) -> None:
     client.unload()
-    assert client.load("starter", wait=False).state in ("loading", "ready")
+    assert client.load("starter-base", wait=False).state in ("loading", "ready")
     wait_for(lambda: client.status().state == "ready")
 
 

@@ -52,7 +52,8 @@ def test_a_model_is_trained_from_rows_to_a_merged_model(app: App, page: Page, ti
     expect(page.locator(".tokens .learned").last).to_have_text("</s>", timeout=PATIENCE)  # the end is learned too
     expect(page.locator(".tokens")).to_contain_text("<|user|>Say a.")
 
-    for label, value in (("Max steps", "400"), ("Batch", "4"), ("Max length", "128")):
+    # long enough that nobody is too late with Pause
+    for label, value in (("Epochs", "1000"), ("Max steps", "6000"), ("Batch", "4"), ("Max length", "128")):
         fill(page, label, value)
     page.get_by_role("textbox", name="Name").fill("sayings")
     page.get_by_role("textbox", name="Name").press("Enter")
@@ -64,7 +65,7 @@ def test_a_model_is_trained_from_rows_to_a_merged_model(app: App, page: Page, ti
     out = train_runs.folder() / "sayings"
     (saved,) = earlier.checkpoints(out)[-1:]
     paused_at = int(saved.name.rpartition("-")[2])
-    assert 0 < paused_at < 400
+    assert 0 < paused_at < 6000
 
     page.get_by_text("Change its settings").click()
     fill(page, "Max steps", str(paused_at + 5))

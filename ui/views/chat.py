@@ -85,7 +85,8 @@ def _settings(conversation: Conversation | None) -> tuple[Model | None, Decoding
     wanted = st.session_state.get(MODEL)
     if wanted not in titles:
         st.session_state.pop(MODEL, None)
-    preferred = next((ref for ref in (now.model, models.STARTER) if ref in titles), next(iter(titles)))
+    likely = (models.for_chat(now.model), models.for_chat(models.STARTER))
+    preferred = next((ref for ref in likely if ref in titles), next(iter(titles)))
     ref = st.selectbox(
         t("Model"),
         list(titles),
