@@ -191,10 +191,10 @@ def _open(terminal: Terminal, number: str) -> None:
 def _save(terminal: Terminal, name: str) -> None:
     if not name:
         raise UserError("/save needs a file's name.", remedy="Write /save FILE.md.")
-    path = Path(name).expanduser()
+    path, told = Path(name).expanduser(), markdown(terminal.kept())
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(markdown(terminal.kept()))
+            file.write(told)
     except FileExistsError:
         raise UserError("{path} is there already.", remedy="Choose another name.", path=path) from None
     except OSError as error:
