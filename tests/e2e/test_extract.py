@@ -158,7 +158,6 @@ def test_one_text_shows_its_records_the_prompt_and_the_answer(starter_workspace:
     open_extract(page, app)
     page.get_by_role("radio", name="One text").or_(page.get_by_role("button", name="One text")).first.click()
     page.get_by_role("button", name="An English sentence").click()
-    page.wait_for_timeout(2500)  # the sentence stands in its field before more is asked
     page.get_by_role("button", name="Relations", exact=True).click()
     page.wait_for_timeout(1500)
     page.get_by_role("button", name="Extract", exact=True).click()

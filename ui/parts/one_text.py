@@ -17,6 +17,8 @@ from ui.parts.preflight import duration
 from ui.parts.schema_choice import SchemaChoice
 
 TEXT = "extract.text"
+SAMPLE = "extract.sample"
+"""Which sample sentence was asked for, and how often one was."""
 ATTEMPT = "extract.attempt"
 LONGEST = 20_000
 TICK = 0.4
@@ -32,17 +34,23 @@ def text_area() -> str:
     area = st.container()
     with st.container(horizontal=True):
         for code, label in (("en", t("An English sentence")), ("zh", t("A Chinese sentence"))):
-            if st.button(label, icon=":material/science:", key=f"extract.sentence.{code}"):
-                st.session_state[TEXT] = SENTENCES[code]
+            st.button(label, icon=":material/science:", key=f"extract.sentence.{code}", on_click=_sample, args=(code,))
+    code, times = st.session_state.get(SAMPLE, ("", 0))
     return area.text_area(
         t("Text"),
-        key=TEXT,
+        SENTENCES.get(code, ""),
+        # a new field for each sample: of the old one, a click that comes at once would bring back the old text
+        key=f"{TEXT}.{times}",
         height=170,
         max_chars=LONGEST,
         placeholder=SENTENCES[page_language()],
         label_visibility="collapsed",
         persist_state="session",
     )
+
+
+def _sample(code: str) -> None:
+    st.session_state[SAMPLE] = (code, st.session_state.get(SAMPLE, ("", 0))[1] + 1)
 
 
 def start_button(text: str, schema: SchemaChoice | None, model: ModelChoice, *, anyway: bool) -> None:
