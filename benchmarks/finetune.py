@@ -24,6 +24,7 @@ import torch
 from transformers import AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
 
 from core import models
+from core.launchers import settle
 from core.launchers.finetune import FinetuneRequest
 from train import adapters, finetune, prepare
 from train.callbacks import GiveBackMemory
@@ -80,7 +81,7 @@ def run(chosen: argparse.Namespace, place: Path) -> dict[str, Any]:
     return {
         "benchmark": "finetune",
         "base": card.title or str(chosen.base),
-        "precision": finetune.precision_of(request, device()),
+        "precision": settle.precision(request.precision, settle.here(), device() == "cuda"),
         "compiled": chosen.compile,
         "samples": account.trained,
         "tokens": account.tokens,
@@ -120,7 +121,7 @@ def device() -> str:
 
 
 def adapted(request: FinetuneRequest, base: Path) -> Any:
-    precision = finetune.precision_of(request, device())
+    precision = settle.precision(request.precision, settle.here(), device() == "cuda")
     torch.manual_seed(request.seed)
     model = adapters.load(base, method="lora", precision=precision, checkpointing=False, device=device())
     model = adapters.attach(
@@ -132,7 +133,7 @@ def adapted(request: FinetuneRequest, base: Path) -> Any:
 
 
 def arguments(request: FinetuneRequest, steps: int, passes: int, each: int = 1) -> TrainingArguments:
-    precision = finetune.precision_of(request, device())
+    precision = settle.precision(request.precision, settle.here(), device() == "cuda")
     return TrainingArguments(
         output_dir=str(request.out), per_device_train_batch_size=each, gradient_accumulation_steps=passes,
         max_steps=steps, learning_rate=request.learning_rate, lr_scheduler_type="constant", adam_beta2=0.95,

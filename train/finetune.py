@@ -22,7 +22,7 @@ import numpy as np
 from core import models
 from core.errors import UserError
 from core.inference import prompting
-from core.launchers import settle
+from core.launchers import memory, settle
 from core.launchers.contract import RESULT
 from core.launchers.finetune import FinetuneRequest
 from train import adapters, cards, checkpoints, prepare
@@ -74,7 +74,8 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
 
     base, card = base_of(request.base)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    precision = precision_of(request, device)
+    precision = settle.precision(request.precision, settle.here(), device == "cuda")
+    settle.refuse_too_long(memory.shape(base), request)
     settings = arguments(request, device, precision, deepspeed)
     if settings.should_save:  # of an earlier run: this one is not finished until it says so itself
         (request.out / RESULT).unlink(missing_ok=True)
@@ -92,7 +93,6 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
         checkpointing=request.gradient_checkpointing == "on",
         device=device,
     )
-    too_long_for(model, request)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     packs = request.packing and packing_is_exact(model, store, pad)
     if request.packing and not packs:
@@ -106,8 +106,6 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
         wanted=request.target_modules,
         begun=request.adapter,
     )
-    for config in getattr(model, "peft_config", {}).values():
-        config.base_model_name_or_path = request.base  # as the person named it: a name outlives a path
     answers = AnswersOnly(model)
     plan = plan_of(request, store, ranks=settings.world_size, packs=packs)
     if compiles(request, device, plan, deepspeed):
@@ -169,18 +167,6 @@ def base_of(reference: str) -> tuple[Path, models.Card]:
     """The Hugging Face folder of a model reference, and its card. Raises UserError: a GGUF file alone."""
     folder = settle.base_folder(reference)
     return folder, models.card_of(folder)
-
-
-def precision_of(request: FinetuneRequest, device: str) -> str:
-    import torch
-
-    if request.precision == "fp16" and device == "cpu":
-        raise UserError("Processors don't train in fp16.", remedy="Choose bf16 or fp32.")
-    if request.precision != "auto":
-        return request.precision
-    if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
 
 
 def arguments(request: FinetuneRequest, device: str, precision: str, deepspeed: Path | None) -> Any:
@@ -267,17 +253,6 @@ def compiles(request: FinetuneRequest, device: str, plan: Plan, deepspeed: Path 
     if request.method == "qlora":  # untried: its layers' products are opaque to the compiler
         return False
     return deepspeed is None and plan.steps * plan.passes >= WORTH_COMPILING and adapters.can_compile(device)
-
-
-def too_long_for(model: Any, request: FinetuneRequest) -> None:
-    context = getattr(model.config, "max_position_embeddings", None)
-    if context and request.max_length > context:
-        raise UserError(
-            "A length of {wanted} tokens is more than this model's context of {context}.",
-            remedy="Lower the maximum length to {context}.",
-            wanted=request.max_length,
-            context=context,
-        )
 
 
 def losses_before(request: FinetuneRequest, trainer: Any) -> np.ndarray:
