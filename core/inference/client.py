@@ -137,7 +137,29 @@ def connect(ref: str) -> Client:
     return Client(model, engine, parallel=record.parallel, context=record.context, can=record.can, start=record.start)
 
 
-class Client:
+class Asks:
+    """A prompt or messages put to whoever answers a Generation whole."""
+
+    def complete(
+        self, prompt: str, decoding: Decoding, *, grammar: str | None = None, stop: tuple[str, ...] = ()
+    ) -> Answer:
+        return self._answer(Generation(decoding, wire.clean(prompt), (), grammar, stop))
+
+    def chat(
+        self,
+        messages: list[dict[str, str]],
+        decoding: Decoding,
+        *,
+        grammar: str | None = None,
+        stop: tuple[str, ...] = (),
+    ) -> Answer:
+        return self._answer(Generation(decoding, None, tuple(messages), grammar, stop))
+
+    def _answer(self, request: Generation) -> Answer:
+        raise NotImplementedError
+
+
+class Client(Asks):
     """Asks one loaded model. Safe to use from several threads; `parallel` of them are answered at once."""
 
     def __init__(
@@ -154,21 +176,6 @@ class Client:
         self._engine = engine
         self._start = start
         """The host's start that this client belongs to; empty for a foreign server."""
-
-    def complete(
-        self, prompt: str, decoding: Decoding, *, grammar: str | None = None, stop: tuple[str, ...] = ()
-    ) -> Answer:
-        return self._answer(Generation(decoding, wire.clean(prompt), (), grammar, stop))
-
-    def chat(
-        self,
-        messages: list[dict[str, str]],
-        decoding: Decoding,
-        *,
-        grammar: str | None = None,
-        stop: tuple[str, ...] = (),
-    ) -> Answer:
-        return self._answer(Generation(decoding, None, tuple(messages), grammar, stop))
 
     def stream(
         self, prompt: str, decoding: Decoding, *, grammar: str | None = None, stop: tuple[str, ...] = ()

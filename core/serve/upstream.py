@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.errors import UserError
-from core.inference import client, wire
-from core.inference.client import Answer, Client
-from core.inference.decoding import Decoding
+from core.inference import client
+from core.inference.client import Answer, Asks, Client
 from core.inference.engine import Generation, HostGone, Piece, PromptTooLong
 from core.models import Model, resolve
 from core.serve.refused import Refused
@@ -119,7 +118,7 @@ class Upstream:
         )
 
 
-class Asking:
+class Asking(Asks):
     """What `core.extract` asks of a client, ended by `stop`; counts what it used."""
 
     def __init__(self, upstream: Upstream, stop: threading.Event) -> None:
@@ -128,21 +127,6 @@ class Asking:
         self.context, self.can = connected.context, connected.can
         self.used = 0
         self._upstream, self._stop = upstream, stop
-
-    def complete(
-        self, prompt: str, decoding: Decoding, *, grammar: str | None = None, stop: tuple[str, ...] = ()
-    ) -> Answer:
-        return self._answer(Generation(decoding, wire.clean(prompt), (), grammar, stop))
-
-    def chat(
-        self,
-        messages: list[dict[str, str]],
-        decoding: Decoding,
-        *,
-        grammar: str | None = None,
-        stop: tuple[str, ...] = (),
-    ) -> Answer:
-        return self._answer(Generation(decoding, None, tuple(messages), grammar, stop))
 
     def _answer(self, request: Generation) -> Answer:
         if self._stop.is_set():
