@@ -12,15 +12,14 @@ from pathlib import Path
 import pytest
 
 from train.starter import templates
+from train.starter.check import clashes, missing
 from train.starter.names import Names, kinds, names, side
 from train.starter.templates import (
     TemplateError,
     World,
-    clashes,
     fill,
     load_templates,
     load_world,
-    missing,
     parse,
     rows,
 )

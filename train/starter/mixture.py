@@ -20,7 +20,7 @@ from core.extract.schema import Task
 from core.extract.tasks import ee, ner
 from core.extract.tasks import re as relation_task
 from core.records import Entity
-from train.starter import real, templates, wording
+from train.starter import check, real, templates, wording
 from train.starter.wording import Asked, Style
 
 GROUP = 6
@@ -221,7 +221,7 @@ def _no_events(data: Path, worlds: Sequence[str], rng: random.Random) -> Source:
     draw = _cycle([*every, *real.fewrel(data, kept_out=False)], rng)
     while True:
         name = rng.choice(worlds)
-        words = [word.casefold() for word in templates.triggers(name, kept_out=False)]
+        words = [word.casefold() for word in check.triggers(name, kept_out=False)]
         types = templates.load_world(name).events
         keys = rng.sample(sorted(types), min(len(types), rng.choice((2, 4, 6))))
         texts: list[str] = []
