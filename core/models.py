@@ -25,6 +25,9 @@ GGUF_MAGIC = b"GGUF"
 STARTER = "starter"
 TUNED = "tuned"
 
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""Environment of every process that reads a model: no library asks a hub by itself."""
+
 Format = Literal["gguf", "huggingface", "adapter", "remote"]
 ADAPTER_CONFIG = "adapter_config.json"
 

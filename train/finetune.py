@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -334,5 +335,8 @@ def _has(package: str) -> bool:
 
 
 if __name__ == "__main__":
+    os.environ.update(models.OFFLINE)
+    # bitsandbytes, which PEFT imports where it is installed, advises to install what would fetch code from a hub
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sys.exit(main())

@@ -182,5 +182,6 @@ def pieces(tokenizer: Any, ids: list[int], learned: list[bool]) -> Iterator[tupl
 
 
 if __name__ == "__main__":
+    os.environ.update(models.OFFLINE)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sys.exit(main())

@@ -279,13 +279,12 @@ def _start(ref: str, engine: str | None, options: Options, idle: float | None) -
     words += ["--idle", str(seconds)] if seconds is not None else []
     # without the job's mark: the host outlives a job that started it, also one that is cancelled
     inherited = {name: value for name, value in os.environ.items() if name != paths.JOB_VARIABLE}
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     handle = os.open(state.log_file(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as log:
         child = subprocess.Popen(
             words,
             cwd=paths.PROJECT,
-            env=inherited | offline | {"PYTHONUNBUFFERED": "1"},
+            env=inherited | models.OFFLINE | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
