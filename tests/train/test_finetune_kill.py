@@ -135,7 +135,8 @@ def test_two_ranks_stop_at_the_same_step(how: str, long: FinetuneRequest, tmp_pa
         if how == "the file stop":
             (request.out / STOP).touch()
         else:
-            max(psutil.Process(process.pid).children(), key=lambda child: child.pid).terminate()
+            ranks = psutil.Process(process.pid).children(recursive=True)
+            next(rank for rank in ranks if rank.environ().get("RANK") == "1").terminate()
         said = finished(process, request.out)
     finally:
         kill(process)
