@@ -320,7 +320,7 @@ def data_summary(account: prepare.Account) -> str:
         f"{account.validated} for validation; {account.doubles} doubles, {account.leaks} leaks left out, "
         f"{account.refused} rows refused."
     ]
-    return "\n".join([*told, *account.reasons])
+    return "\n".join([*told, *prepare.told(account)])
 
 
 def say(settings: Any, line: str) -> None:

@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def look(request: LookRequest, base: Path, told: Callable[[int], Any] = lambda r
 
 
 class _Account:
-    """What becomes of the rows; the same decisions as prepare.stores, with each row's place kept."""
+    """What becomes of the rows (prepare.placed), with each row's place kept."""
 
     def __init__(
         self, request: LookRequest, training: FinetuneRequest, tokenizer: Any, form: Form, told: Callable[[int], Any]
@@ -75,19 +75,15 @@ class _Account:
         self.complete = True
 
     def result(self) -> LookResult:
-        for sample in self._read(self.request.data):
-            prompt = prepare._digest(prepare._asked(sample))
-            kept = prepare._share(prompt, self.training.seed) < self.training.validation_share
-            if kept and not self.request.validation:
-                self._validate(sample)
+        for one in prepare.placed(self.training, self.tokenizer, self.form, self.refused, self._cut):
+            if one.part == "leak":
+                self.leaks.append((one.sample.where, self.prompts[one.prompt]))
+            elif one.part == "validation":
+                self._validate(one.sample)
             else:
-                self._train(sample, prompt)
-        for sample in self._read(self.request.validation) if self.request.validation else ():
-            prompt = prepare._digest(prepare._asked(sample))
-            if prompt in self.prompts:
-                self.leaks.append((sample.where, self.prompts[prompt]))
-            else:
-                self._validate(sample)
+                self.prompts.setdefault(one.prompt, one.sample.where)
+                if one.part == "train":
+                    self._train(one.sample)
         return LookResult(
             form=self.form,
             rows=self.rows,
@@ -106,10 +102,10 @@ class _Account:
             samples=tuple(self.shown),
         )
 
-    def _read(self, data: Iterable[Path]) -> Iterator[Sample]:
-        """Samples of at most `most` rows of these files; refused rows count as rows."""
+    def _cut(self, samples: Iterator[Sample]) -> Iterator[Sample]:
+        """At most `most` rows of these files; refused rows count as rows."""
         earlier, read, known = self.rows, 0, self.refused.number
-        for sample in prepare.read(self.training, self.tokenizer, self.form, data, self.refused):
+        for sample in samples:
             if self.request.most and read + self.refused.number - known >= self.request.most:
                 self.complete = False
                 break
@@ -119,12 +115,11 @@ class _Account:
             yield sample
         self.rows = earlier + read + self.refused.number - known
 
-    def _train(self, sample: Sample, prompt: bytes) -> None:
-        all_ = prepare._digest(sample.ids)
+    def _train(self, sample: Sample) -> None:
+        all_ = prepare.digest_of(sample)
         if all_ in self.whole:
             self.duplicates.append((sample.where, self.whole[all_]))
         self.whole.setdefault(all_, sample.where)
-        self.prompts.setdefault(prompt, sample.where)
         self.trained += 1
         self.tokens += len(sample.ids)
         self.learned += sum(sample.learned)

@@ -11,10 +11,10 @@ import hashlib
 import json
 import shutil
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,7 +44,8 @@ class Account:
     refused: int = 0
     tokens: int = 0
     learned: int = 0
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+    """The first refused rows: `where` (file and line) and `why`, a UserError's `to_dict()`."""
 
 
 def stores(request: FinetuneRequest, tokenizer: Any, form: Form, folder: Path) -> tuple[Store, Store | None, Account]:
@@ -75,33 +76,65 @@ def read(request: FinetuneRequest, tokenizer: Any, form: Form, data: Iterable[Pa
         )
 
 
+Part = Literal["train", "validation", "spared", "leak"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A sample and the side it falls on. `spared`: only a share of the rows was asked for; `leak`: a validation
+    row whose prompt is trained on. `prompt`: digest of what decides."""
+
+    sample: Sample
+    part: Part
+    prompt: bytes
+
+
+Samples = Iterator[Sample]
+
+
+def placed(
+    request: FinetuneRequest,
+    tokenizer: Any,
+    form: Form,
+    refused: list,
+    cut: Callable[[Samples], Samples] = lambda samples: samples,
+) -> Iterator[Placed]:
+    """Every sample of the request's files; `cut` may end the reading of the data, and that of the validation, early."""
+    prompts = array("Q")
+    kept = 0.0 if request.validation else request.validation_share
+    for sample in cut(read(request, tokenizer, form, request.data, refused)):
+        prompt = _digest(_asked(sample))
+        place = _share(prompt, request.seed)
+        if place < kept:
+            yield Placed(sample, "validation", prompt)
+            continue
+        prompts.append(_short(prompt))  # also of rows that are left out: all shares are validated with the same
+        yield Placed(sample, "train" if place < kept + (1 - kept) * request.share else "spared", prompt)
+    if request.validation:
+        trained_on = np.sort(np.frombuffer(prompts, np.uint64))
+        for sample in cut(read(request, tokenizer, form, request.validation, refused)):
+            prompt = _digest(_asked(sample))
+            yield Placed(sample, "leak" if _holds(trained_on, _short(prompt)) else "validation", prompt)
+
+
 def _make(request: FinetuneRequest, tokenizer: Any, form: Form, folder: Path) -> Account:
     account = Account()
     refused = Reasons()
-    prompts, whole = array("Q"), array("Q")
-    kept = 0.0 if request.validation else request.validation_share
+    whole = array("Q")
     with Writer(folder / "train") as train, Writer(folder / "validation") as validation:
-        for sample in read(request, tokenizer, form, request.data, refused):
+        for one in placed(request, tokenizer, form, refused):
             account.rows += 1
-            prompt = _digest(_asked(sample))
-            place = _share(prompt, request.seed)
-            if place < kept:
-                validation.add(sample)
-                continue
-            prompts.append(_short(prompt))  # also of rows that are left out: all shares are validated with the same
-            if place >= kept + (1 - kept) * request.share:
+            if one.part == "train":
+                whole.append(_short(digest_of(one.sample)))
+                account.tokens += len(one.sample.ids)
+                account.learned += sum(one.sample.learned)
+                train.add(one.sample)
+            elif one.part == "validation":
+                validation.add(one.sample)
+            elif one.part == "spared":
                 account.spared += 1
-                continue
-            whole.append(_short(_digest(sample.ids)))
-            account.tokens += len(sample.ids)
-            account.learned += sum(sample.learned)
-            train.add(sample)
-        trained_on = np.sort(np.frombuffer(prompts, np.uint64))
-        for sample in read(request, tokenizer, form, request.validation, refused) if request.validation else ():
-            if _holds(trained_on, _short(_digest(_asked(sample)))):
-                account.leaks += 1
             else:
-                validation.add(sample)
+                account.leaks += 1
         account.trained, account.validated = len(train), len(validation)
     account.doubles = len(whole) - len(np.unique(np.frombuffer(whole, np.uint64)))
     account.refused, account.reasons = refused.number, refused.told
@@ -109,9 +142,20 @@ def _make(request: FinetuneRequest, tokenizer: Any, form: Form, folder: Path) ->
         raise UserError(
             "No row is left to train on: {why}",
             remedy="Correct the rows, or say how they are to be read: their format and fields.",
-            why=" ".join(account.reasons[:3]) or f"all {account.validated} are kept for validation.",
+            why=" ".join(told(account)[:3]) or f"all {account.validated} are kept for validation.",
         )
     return account
+
+
+def told(account: Account) -> list[str]:
+    """Why rows were refused, a line each."""
+    said = [(one["where"], str(UserError.from_dict(one["why"]))) for one in account.reasons]
+    return [why if where in why else f"{where}: {why}" for where, why in said]
+
+
+def digest_of(sample: Sample) -> bytes:
+    """Of all its tokens: samples that are word for word the same have the same."""
+    return _digest(sample.ids)
 
 
 class Reasons(list):
@@ -120,12 +164,12 @@ class Reasons(list):
     def __init__(self) -> None:
         super().__init__()
         self.number = 0
-        self.told: list[str] = []
+        self.told: list[dict[str, Any]] = []
 
     def append(self, one: talks.Refused) -> None:
         self.number += 1
         if len(self.told) < SHOWN:
-            self.told.append(_told(one))
+            self.told.append({"where": one.where, "why": one.why.to_dict()})
 
 
 def _short(digest: bytes) -> int:
@@ -135,11 +179,6 @@ def _short(digest: bytes) -> int:
 def _holds(known: np.ndarray, number: int) -> bool:
     at = int(np.searchsorted(known, np.uint64(number)))
     return at < len(known) and int(known[at]) == number
-
-
-def _told(one: talks.Refused) -> str:
-    said = str(one.why)
-    return said if one.where in said else f"{one.where}: {said}"
 
 
 def _asked(sample: Sample) -> list[int]:

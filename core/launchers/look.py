@@ -41,6 +41,7 @@ class LookRequest(Request):
     data: tuple[Path, ...] = _same("data")
     validation: tuple[Path, ...] = _same("validation")
     validation_share: float = _same("validation_share")
+    share: float = _same("share")
     max_length: int = _same("max_length")
     format: DataFormat = _same("format")
     fields: tuple[str, ...] = _same("fields")

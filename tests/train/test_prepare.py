@@ -66,7 +66,8 @@ def test_what_was_refused_is_told_with_its_lines(request_for: Make, tokenizer: A
     data = written(tmp_path / "r.jsonl", [*rows(10), {**rows(1)[0], "output": ""}, {**rows(1)[0], "input": "x " * 999}])
     account = made(request_for(data=(data,)), tokenizer)[2]
     assert account.refused == 2
-    assert [reason.split()[0] for reason in account.reasons] == ["r.jsonl:11:", "r.jsonl:12:"]
+    assert [reason["where"] for reason in account.reasons] == ["r.jsonl:11", "r.jsonl:12"]
+    assert [line.split()[0] for line in prepare.told(account)] == ["r.jsonl:11:", "r.jsonl:12:"]
 
 
 def test_when_nothing_is_left_the_reason_is_said(request_for: Make, tokenizer: Any, tmp_path: Path) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import streamlit as st
 
 from core import resources
 from core.errors import UserError
 from core.paths import ASSETS
-from ui.i18n import t
+from ui.i18n import error_text, t
 from ui.parts.errors import plain, show_error
 from ui.parts.pickers import keep_upload
 
@@ -110,6 +110,12 @@ def _add(part: Part) -> None:
 def own_name(name: str) -> str:
     """A dropped file's own name, without the hash under which it is kept; also in `NAME:LINE`."""
     return KEPT.sub("", name)
+
+
+def why(where: str, why: dict[str, Any]) -> str:
+    """Why a row was refused (a UserError's `to_dict()`), and the remedy; without the place, which stands beside it."""
+    problem, remedy = error_text(why)
+    return f"{problem.removeprefix(where).lstrip(':： ')} {remedy}"
 
 
 def _facts(place: Path) -> str:

@@ -11,10 +11,10 @@ from core.jobs.store import Job
 from core.launchers import look
 from core.launchers.finetune import FinetuneRequest
 from core.launchers.look import LookResult
-from ui.i18n import error_text, t
+from ui.i18n import t
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import show_progress
-from ui.parts.train_data import own_name
+from ui.parts.train_data import own_name, why
 from ui.parts.train_tokens import tokens
 
 OPERATION = "train look"
@@ -104,7 +104,7 @@ def _wrong(seen: LookResult) -> None:
         return
     _table(
         t("{n} rows refused: they can't be learned from", n=f"{seen.refused_rows:,}"),
-        [{t("Row"): own_name(one.where), t("Why"): _reason(one)} for one in seen.refused],
+        [{t("Row"): own_name(one.where), t("Why"): why(one.where, one.why)} for one in seen.refused],
         seen.refused_rows,
         ":material/block:",
     )
@@ -132,9 +132,3 @@ def _table(title: str, rows: Sequence[dict[str, str]], count: int, icon: str) ->
             st.table(drawn, border="horizontal", hide_index=True)
         if count > len(rows):
             st.caption(t("The first {n} of them.", n=len(rows)))
-
-
-def _reason(one: look.Refused) -> str:
-    """Why and what to do; without the place, which stands beside it."""
-    problem, remedy = error_text(one.why)
-    return f"{problem.removeprefix(one.where).lstrip(':： ')} {remedy}"

@@ -19,7 +19,7 @@ from ui.parts import model_choice
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import show_progress
 from ui.parts.preflight import duration
-from ui.parts.train_data import own_name
+from ui.parts.train_data import own_name, why
 from ui.parts.train_runs import Training
 
 CHAT_MODEL = "chat.model"
@@ -50,7 +50,7 @@ def receipt(training: Training, result: dict[str, Any]) -> None:
                 icon=":material/warning:",
             )
         for reason in (result.get("data") or {}).get("reasons", ())[:5]:
-            st.caption(f":material/block: {plain(own_name(str(reason)))}")
+            st.caption(f":material/block: {plain(own_name(reason['where']))}: {plain(why(**reason))}")
         st.markdown(f":material/folder: {plain(str(training.out))}")
         st.caption(t("Its README.md is the model card: base, data, settings, what was measured, licence."))
 
@@ -93,7 +93,7 @@ def to_a_model(training: Training) -> None:
         if not is_merged:
             if st.button(t("Merge it into its model"), type="primary", icon=":material/merge:", key="train.merge"):
                 _submit(_merge(training, merged))
-            st.caption(t("Then Chat and Extract can load it; the adapter stays as it is."), width="content")
+            st.caption(t("One model for all engines; the adapter stays as it is."), width="content")
         elif not gguf.exists():
             if st.button(t("Write it as GGUF"), type="primary", icon=":material/compress:", key="train.export"):
                 source = training.out if method == "full" else merged
@@ -102,12 +102,13 @@ def to_a_model(training: Training) -> None:
             st.caption(t("{quant}: half the size, nearly lossless; runs on any machine.", quant=QUANT), width="content")
         else:
             _try(gguf.parent.name, main=True)
-    if is_merged and not gguf.exists():
+    if not gguf.exists():
         with st.container(horizontal=True, vertical_alignment="center"):
-            _try(str(training.out) if method == "full" else f"{training.out.name}/hf", main=False)
+            own = method == "full" or not is_merged
+            _try(str(training.out) if own else f"{training.out.name}/hf", main=False, adapter=not is_merged)
 
 
-def _try(ref: str, *, main: bool) -> None:
+def _try(ref: str, *, main: bool, adapter: bool = False) -> None:
     """Chat and Extract with it; before it is a GGUF file it is loaded as it is, which takes more memory."""
     if st.button(
         t("Try it in Chat"), type="primary" if main else "secondary", icon=":material/chat:", key="train.chat"
@@ -119,7 +120,10 @@ def _try(ref: str, *, main: bool) -> None:
     if st.button(t("Try it in Extract"), icon=":material/data_object:", key="train.extract"):
         model_choice.use(ref)
         st.switch_page("views/extract.py")
-    st.caption(t("To compare, extract from the same rows once with it and once with the model it came from."))
+    if adapter:
+        st.caption(t("Both load the adapter on its base, and can leave it out, to compare."), width="content")
+    else:
+        st.caption(t("To compare, extract from the same rows once with it and once with the model it came from."))
 
 
 def places(training: Training) -> tuple[Path, Path]:
