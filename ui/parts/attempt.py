@@ -25,6 +25,8 @@ class Call:
     """One question to the model and its answer as far as it has come."""
 
     prompt: str
+    adapter: bool = True
+    """False: put to the base alone."""
     answer: str = ""
     tokens: int = 0
     seconds: float = 0.0
@@ -35,17 +37,19 @@ class Stopped(Exception):
 
 
 class Recorder:
-    """Answers as its client does, in pieces, and keeps what passes through. Setting `stop` ends the computation."""
+    """Answers as its client does, in pieces, and puts what passes through into `calls`. `stop` ends the computation.
 
-    def __init__(self, client: Client, stop: threading.Event) -> None:
-        self._client, self._stop = client, stop
-        self.calls: list[Call] = []
+    `adapter` False: the base of a loaded adapter answers, without it.
+    """
+
+    def __init__(self, client: Client, stop: threading.Event, calls: list[Call], *, adapter: bool = True) -> None:
+        self._client, self._stop, self._calls, self._adapter = client, stop, calls, adapter
         self.model, self.parallel, self.context, self.can = client.model, client.parallel, client.context, client.can
 
     def complete(
         self, prompt: str, decoding: Decoding, *, grammar: str | None = None, stop: tuple[str, ...] = ()
     ) -> Answer:
-        return self._answer(prompt, Generation(decoding, prompt, (), grammar, stop))
+        return self._answer(prompt, Generation(decoding, prompt, (), grammar, stop, adapter=self._adapter))
 
     def chat(
         self,
@@ -56,11 +60,11 @@ class Recorder:
         stop: tuple[str, ...] = (),
     ) -> Answer:
         prompt = "\n\n".join(message["content"] for message in messages)
-        return self._answer(prompt, Generation(decoding, None, tuple(messages), grammar, stop))
+        return self._answer(prompt, Generation(decoding, None, tuple(messages), grammar, stop, adapter=self._adapter))
 
     def _answer(self, prompt: str, request: Generation) -> Answer:
-        call, begun = Call(prompt), time.monotonic()
-        self.calls.append(call)
+        call, begun = Call(prompt, self._adapter), time.monotonic()
+        self._calls.append(call)
         last: Any = None
         for last in self._client.pieces(request, self._stop):
             call.answer += last.text
@@ -80,6 +84,8 @@ class Attempt:
     tasks: Sequence[Task]
     model: Model
     anyway: bool
+    compare: bool = False
+    """Of an adapter: ask its base, too, without it, the same prompts."""
     state: Literal["loading", "reading", "done", "failed", "stopped"] = "loading"
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
@@ -87,6 +93,8 @@ class Attempt:
     share: float = 0.0
     calls: list[Call] = field(default_factory=list)
     extraction: Extraction | None = None
+    without: Extraction | None = None
+    """What the base alone found."""
     error: UserError | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -103,12 +111,13 @@ class Attempt:
 
     def _run(self) -> None:
         try:
-            recorder = Recorder(host.connect(self.model.ref), self._stop)
-            self.calls, self.state, begun = recorder.calls, "reading", time.monotonic()
-            self.extraction = extract_text(
-                recorder, self.text, self.schema, self.tasks, run_anyway=self.anyway, step=self._step
-            )
-            self.seconds, self.state = time.monotonic() - begun, "done"
+            client = host.connect(self.model.ref)
+            self.state, begun = "reading", time.monotonic()
+            self.extraction = self._extract(Recorder(client, self._stop, self.calls))
+            self.seconds = time.monotonic() - begun
+            if self.compare:
+                self.without = self._extract(Recorder(client, self._stop, self.calls, adapter=False))
+            self.state = "done"
         except Stopped:
             self.state = "stopped"
         except UserError as error:
@@ -120,7 +129,11 @@ class Attempt:
             )
             self.state = "failed"
 
+    def _extract(self, recorder: Recorder) -> Extraction:
+        return extract_text(recorder, self.text, self.schema, self.tasks, run_anyway=self.anyway, step=self._step)
+
     def _step(self, done: int, total: int) -> None:
-        self.share = done / total
+        part = done / total
+        self.share = (part + (self.extraction is not None)) / 2 if self.compare else part
         if self._stop.is_set():
             raise Stopped

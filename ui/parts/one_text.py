@@ -20,6 +20,7 @@ TEXT = "extract.text"
 SAMPLE = "extract.sample"
 """Which sample sentence was asked for, and how often one was."""
 ATTEMPT = "extract.attempt"
+COMPARE = "extract.compare"
 LONGEST = 20_000
 TICK = 0.4
 
@@ -56,6 +57,12 @@ def _sample(code: str) -> None:
 def start_button(text: str, schema: SchemaChoice | None, model: ModelChoice, *, anyway: bool) -> None:
     attempt = st.session_state.get(ATTEMPT)
     running = attempt is not None and not attempt.over
+    compare = model.model.format == "adapter" and st.toggle(
+        t("Compare with its base alone"),
+        key=COMPARE,
+        persist_state="session",
+        help=t("Asks twice, with the same prompt: with the adapter and without it."),
+    )
     pressed = st.button(
         t("Extract anyway") if anyway else t("Extract"),
         type="secondary" if anyway else "primary",
@@ -65,7 +72,9 @@ def start_button(text: str, schema: SchemaChoice | None, model: ModelChoice, *, 
         help=None if text.strip() else t("Type a text first."),
     )
     if pressed and schema is not None:
-        st.session_state[ATTEMPT] = Attempt(text, schema.schema, schema.tasks, model.model, anyway).start()
+        st.session_state[ATTEMPT] = Attempt(
+            text, schema.schema, schema.tasks, model.model, anyway, compare=compare
+        ).start()
         st.rerun()
 
 
@@ -97,17 +106,31 @@ def _progress(attempt: Attempt) -> None:
 
 
 def _records(attempt: Attempt, extraction: Extraction) -> None:
-    if extraction.error is not None:
-        show_error(extraction.error)
-    elif not (extraction.entities or extraction.relations or extraction.events):
-        st.info(t("The model found nothing of these types in the text."), icon=":material/search_off:")
-    evidence_and_table(extraction, key=f"extract.one.{attempt.began}")
-    tokens = sum(call.tokens for call in attempt.calls)
-    busy = sum(call.seconds for call in attempt.calls)
+    if attempt.without is None:
+        _found(extraction, f"extract.one.{attempt.began}")
+    else:
+        with_it, alone = st.columns(2, gap="medium")
+        with with_it:
+            st.markdown(f"**{t('With the adapter')}**")
+            _found(extraction, f"extract.one.{attempt.began}")
+        with alone:
+            st.markdown(f"**{t('Its base alone')}**")
+            _found(attempt.without, f"extract.one.alone.{attempt.began}")
+    own = [call for call in attempt.calls if call.adapter]
+    tokens = sum(call.tokens for call in own)
+    busy = sum(call.seconds for call in own)
     told = [attempt.model.title, t("{time} in all", time=duration(attempt.seconds))]
     if busy:
         told.append(t("{n} tokens, {rate} per second", n=tokens, rate=f"{tokens / busy:.0f}"))
     st.caption(" · ".join(map(plain, told)))
+
+
+def _found(extraction: Extraction, key: str) -> None:
+    if extraction.error is not None:
+        show_error(extraction.error)
+    elif not (extraction.entities or extraction.relations or extraction.events):
+        st.info(t("The model found nothing of these types in the text."), icon=":material/search_off:")
+    evidence_and_table(extraction, key=key)
 
 
 def _asked(attempt: Attempt) -> None:
@@ -117,5 +140,5 @@ def _asked(attempt: Attempt) -> None:
         for call in list(attempt.calls):
             st.caption(t("Prompt"))
             st.code(call.prompt, language=None, wrap_lines=True)
-            st.caption(t("Answer"))
+            st.caption(t("Answer") if call.adapter else t("Answer of its base alone"))
             st.code(call.answer or " ", language=None, wrap_lines=True)
