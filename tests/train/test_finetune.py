@@ -114,6 +114,16 @@ def test_validation_is_measured_on_the_way(train: Train, request_for: Make) -> N
     assert [row["step"] for row in metrics(out) if "eval_loss" in row][:2] == [2, 4]
 
 
+def test_tensorboard_reads_what_a_training_wrote(train: Train, request_for: Make) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out = train(request_for(validation_share=0.25, eval_every=2))
+    (folder,) = {file.parent for file in (out / "runs").rglob("events.out.tfevents.*")}
+    events = accumulator.EventAccumulator(str(folder)).Reload()
+    told = {one.step: one.value for one in events.Scalars("train/loss")}
+    assert told == pytest.approx(losses(out))
+    assert {"train/learning_rate", "train/tokens_per_second", "eval/loss"} <= set(events.Tags()["scalars"])
+
+
 def test_fp16_on_a_processor_is_told(train: Train, request_for: Make) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a card here")
