@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +20,9 @@ from core.extract.schema import Task
 from core.extract.tasks import ee, ner
 from core.extract.tasks import re as relation_task
 from core.records import Entity
-from train.starter import check, real, templates, wording
+from train.starter import check, real, templates, wording, written
 from train.starter.wording import Asked, Style
+from train.starter.written import Topic
 
 GROUP = 6
 """Sentences that share a schema."""
@@ -60,15 +61,17 @@ ALIEN = {
 
 
 WEIGHTS = {
-    "fewrel": 27.0,
-    "crossner": 22.0,
-    "events": 19.0,
-    "relations": 14.0,
-    "entities": 8.0,
-    "coarse": 4.0,
-    "semeval": 2.5,
-    "wnut": 2.0,
-    "no_events": 2.5,
+    "fewrel": 20.0,
+    "crossner": 20.0,
+    "events": 17.0,
+    "written_relations": 18.0,
+    "written_events": 10.0,
+    "relations": 6.0,
+    "entities": 4.0,
+    "coarse": 2.0,
+    "semeval": 2.0,
+    "wnut": 1.5,
+    "no_events": 1.5,
 }
 """Shares of the rows."""
 UNSURE = {"relations_work": ("occupation",), "relations_culture": ("character", "alias")}
@@ -116,6 +119,8 @@ def sources(data: Path, rng: random.Random) -> dict[str, Source]:
         "entities": _generated("ner", [one for one in worlds if templates.load_world(one).entities], rng),
         "relations": _generated("re", [one for one in worlds if templates.load_world(one).relations], rng),
         "events": _generated("ee", [one for one in worlds if templates.load_world(one).events], rng),
+        "written_relations": _written([one for one in written.topics() if one.relations], rng),
+        "written_events": _written([one for one in written.topics() if one.events], rng),
         "no_events": _no_events(data, [one for one in worlds if templates.load_world(one).events], rng),
     }
 
@@ -134,7 +139,7 @@ def _fewrel(data: Path, rng: random.Random) -> Source:
         asked = wording.relations({**far, **wordings}, [*keys, *more], Style.draw(rng), rng)
         said = []
         for _ in range(GROUP):
-            chosen = rng.choice(keys) if rng.random() < 0.84 or not others else rng.choice(others)
+            chosen = rng.choice(keys) if rng.random() < 0.9 or not others else rng.choice(others)
             told = _relations(next(draw[chosen]))
             if rng.random() < 0.12:
                 told = _beside(told, _relations(next(draw[rng.choice(keys)])))
@@ -213,6 +218,34 @@ def _generated(task: Task, worlds: Sequence[str], rng: random.Random) -> Source:
         room = rng.choice((2, 4, 6, 9, 17)) if task == "ee" else rng.choice((4, 6, 9, 12, 16))
         keys = [*wanted, *rng.sample(absent, min(len(absent), max(1, room - len(wanted))))]
         yield _group(task, _asked(name, task, keys, rng), [_said(task, row) for row in found], f"{name} {task}")
+
+
+def _written(topics: Sequence[Topic], rng: random.Random) -> Source:
+    """A topic's sentences, asked for its types and a few of another's."""
+    draw = {one.name: _cycle(one.sentences, rng) for one in topics}
+    while True:
+        topic, other = rng.sample(topics, 2)
+        found = [next(draw[topic.name]) for _ in range(GROUP)]
+        present = {_key(topic, one.type) for sentence in found for one in sentence.found}
+        own, far = _named_types(topic), _named_types(other)
+        keys = [key for key in own if rng.random() < (0.9 if key in present else 0.7)]
+        keys += rng.sample(sorted(far), min(len(far), rng.choice((0, 1, 2, 4))))
+        ask = wording.events if topic.task == "ee" else wording.relations
+        asked = ask({**far, **own}, keys, Style.draw(rng), rng)
+        said = [
+            Said(one.text, tuple(replace(each, type=_key(topic, each.type)) for each in one.found)) for one in found
+        ]
+        if keys:
+            yield _group(topic.task, asked, said, f"{topic.name} (written)")
+
+
+def _named_types(topic: Topic) -> dict[str, Any]:
+    """Its types under keys that no other topic has."""
+    return {_key(topic, key): made for key, made in {**topic.relations, **topic.events}.items()}
+
+
+def _key(topic: Topic, key: str) -> str:
+    return f"{topic.name}/{key}"
 
 
 def _no_events(data: Path, worlds: Sequence[str], rng: random.Random) -> Source:

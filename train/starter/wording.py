@@ -37,7 +37,7 @@ class Style:
 
     @classmethod
     def draw(cls, rng: random.Random) -> Style:
-        if rng.random() < 0.1:
+        if rng.random() < 0.2:
             return cls(0.5, 1.0, rng.choice(("type ", "T", "class ", "X", "kind ", "label_")))
         usual = 1.0 if rng.random() < 0.4 else 0.25
         described = rng.choices([1.0, 0.0, 0.5], [0.45, 0.35, 0.2])[0]
