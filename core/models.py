@@ -2,7 +2,7 @@
 
 A model is named by a *reference*: the name of a folder in the workspace (`starter`), a path to a
 `.gguf` file or to a Hugging Face folder, or the address of an OpenAI-compatible server
-(`http://127.0.0.1:8000/v1#model-id`). A folder may carry a card, `studio.json`, with the fields of
+(`http://127.0.0.1:8000/v1#model-id`; several servers of it with commas between). A folder may carry a card, `studio.json`, with the fields of
 `Card`; what has no card declares no languages. A GGUF file in a folder's own folder `tuned` takes the
 folder's name; what it was made from is then called `NAME-base`.
 """
@@ -10,6 +10,7 @@ folder's name; what it was made from is then called `NAME-base`.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -179,6 +180,18 @@ def write_card(folder: Path, card: Card) -> None:
 def _remote(ref: str) -> Model:
     """An address goes into records, jobs and logs, so one that carries a password is refused."""
     url, model_id = urldefrag(ref)
+    for address in addresses(url) or ("",):
+        _refuse_address(address, ref)
+    return Model(ref, "remote", Card(title=model_id or url), url=url.rstrip("/"), model_id=model_id)
+
+
+def addresses(url: str) -> tuple[str, ...]:
+    """The servers that an address names: one, or several of the same model with commas between them."""
+    parts = re.split(r"[,\s]+(?=https?://)", url.strip(), flags=re.IGNORECASE)
+    return tuple(dict.fromkeys(part.rstrip("/, ") for part in parts if part))
+
+
+def _refuse_address(url: str, ref: str) -> None:
     try:
         parts = urlsplit(url)
         wrong = not parts.hostname or parts.port == 0
@@ -196,7 +209,6 @@ def _remote(ref: str) -> Model:
             remedy="Leave it out; name the environment variable that holds the key in Settings, or set KNOWLM_API_KEY.",
             host=parts.hostname,
         )
-    return Model(ref, "remote", Card(title=model_id or url), url=url.rstrip("/"), model_id=model_id)
 
 
 def _card_or_none(folder: Path) -> Card:

@@ -62,15 +62,17 @@ class GiveBackMemory(TrainerCallback):
 
     Each pass asks for blocks of ever different sizes. Taken from the kernel and given back each time, clearing their
     pages costs a fifth of the time; kept, they add up in pieces, by about 100 MB a step. So they are kept, and given
-    back when they come to half as much again as after the first step.
+    back when they come to half as much again as the most that the first steps needed.
     """
 
     GROWTH = 1.5
+    FIRST = 10
+    """Steps."""
     TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # malloc.h
     NEVER = 2**31 - 1  # bytes: as good as
 
     def __init__(self) -> None:
-        self._most = 0.0
+        self._steps, self._most = 0, 0.0
         self._library: Any = None
         if sys.platform == "linux":
             with contextlib.suppress(OSError, AttributeError):
@@ -86,8 +88,10 @@ class GiveBackMemory(TrainerCallback):
         if self._library is None or args.device.type != "cpu":
             return
         held = _memory()
-        self._most = self._most or self.GROWTH * held
-        if held > self._most:
+        self._steps += 1
+        if self._steps <= self.FIRST:
+            self._most = max(self._most, self.GROWTH * held)
+        elif held > self._most:
             self._library.malloc_trim(0)
 
 

@@ -17,7 +17,8 @@ import pytest
 from core import paths
 from core.errors import UserError
 from core.inference import chat
-from core.inference.chat_terminal import COMMANDS, Left, Terminal
+from core.inference.chat_commands import COMMANDS, Left
+from core.inference.chat_terminal import Terminal, take
 from core.inference.decoding import Decoding
 from tests.core import serve_stub
 
@@ -72,94 +73,94 @@ def test_a_piped_talk_goes_through_the_settings_it_is_told(stub: serve_stub.Serv
 
 def test_every_setting_changes_while_it_runs(terminal: Terminal, capsys: pytest.CaptureFixture) -> None:
     for name in Decoding.model_fields:
-        terminal.take(f"/get {name}")
-    terminal.take("/set temperature=0.7")
-    terminal.take("/set max_tokens 9")
-    terminal.take("/set seed 3")
+        take(terminal, f"/get {name}")
+    take(terminal, "/set temperature=0.7")
+    take(terminal, "/set max_tokens 9")
+    take(terminal, "/set seed 3")
     assert (terminal.decoding.temperature, terminal.decoding.max_tokens, terminal.decoding.seed) == (0.7, 9, 3)
-    terminal.take("/set seed")
-    terminal.take("/set temperature")
+    take(terminal, "/set seed")
+    take(terminal, "/set temperature")
     assert (terminal.decoding.temperature, terminal.decoding.seed) == (0.0, None)
     capsys.readouterr()
-    terminal.take("/get")
+    take(terminal, "/get")
     told = capsys.readouterr().err
     assert all(f"{name} = " in told for name in Decoding.model_fields)
     for wrong in ("/set temperature 99", "/set temperature x", "/set colour red", "/get colour", "/dance", "/set"):
         with pytest.raises(UserError):
-            terminal.take(wrong)
+            take(terminal, wrong)
     assert terminal.decoding.max_tokens == 9
 
 
 def test_an_answer_is_given_again_and_gone_on_with(terminal: Terminal, stub: serve_stub.Server) -> None:
     for needs_talk in ("/retry", "/continue", "/save x.md"):
         with pytest.raises(UserError, match="Nothing has been said"):
-            terminal.take(needs_talk)
-    terminal.take("hello")
-    terminal.take("/set temperature 1")
-    terminal.take("/retry")
+            take(terminal, needs_talk)
+    take(terminal, "hello")
+    take(terminal, "/set temperature 1")
+    take(terminal, "/retry")
     assert [said["content"] for said in stub.asked[-1]["messages"]] == ["hello"]
     assert stub.asked[-1]["temperature"] == 1
-    terminal.take("/continue")
+    take(terminal, "/continue")
     assert [said["role"] for said in stub.asked[-1]["messages"]] == ["user", "assistant"]
     assert len(terminal.kept().messages) == 2
 
 
 def test_conversations_begin_anew_and_are_opened_again(terminal: Terminal, capsys: pytest.CaptureFixture) -> None:
-    terminal.take("first thing")
-    terminal.take("/reset")
-    terminal.take("second thing")
+    take(terminal, "first thing")
+    take(terminal, "/reset")
+    take(terminal, "second thing")
     capsys.readouterr()
-    terminal.take("/history")
+    take(terminal, "/history")
     listed = capsys.readouterr().err.splitlines()
     assert "second thing" in listed[0] and "first thing" in listed[1]
-    terminal.take("/open 2")
+    take(terminal, "/open 2")
     assert terminal.kept().title == "first thing"
     assert "> first thing" in capsys.readouterr().out
     for wrong in ("/open", "/open 3", "/open x", "/open -1"):
         with pytest.raises(UserError):
-            terminal.take(wrong)
+            take(terminal, wrong)
     with pytest.raises(Left):
-        terminal.take("/quit")
+        take(terminal, "/quit")
 
 
 def test_a_talk_is_saved_as_markdown(terminal: Terminal, tmp_path: Path) -> None:
-    terminal.take("/system 你是助手")
-    terminal.take("你好 😀")
+    take(terminal, "/system 你是助手")
+    take(terminal, "你好 😀")
     file = tmp_path / "talk.md"
-    terminal.take(f"/save {file}")
+    take(terminal, f"/save {file}")
     text = file.read_text(encoding="utf-8")
     assert text.startswith(
         "# 你好 😀\n\n*System prompt:* 你是助手\n\n## You\n\n你好 😀\n\n## stub\n\nYou said: 你好 😀 "
     )
     with pytest.raises(UserError, match="already"):
-        terminal.take(f"/save {file}")
+        take(terminal, f"/save {file}")
     with pytest.raises(UserError, match="can't be written"):
-        terminal.take(f"/save {tmp_path / 'nowhere' / 'talk.md'}")
+        take(terminal, f"/save {tmp_path / 'nowhere' / 'talk.md'}")
 
 
 def test_another_model_answers_from_now_on(terminal: Terminal, capsys: pytest.CaptureFixture) -> None:
     with serve_stub.running() as other:
-        terminal.take("hello")
-        terminal.take(f"/model {other.ref}")
-        terminal.take("and you?")
+        take(terminal, "hello")
+        take(terminal, f"/model {other.ref}")
+        take(terminal, "and you?")
         assert [said["role"] for said in other.asked[-1]["messages"]] == ["user", "assistant", "user"]
         capsys.readouterr()
-        terminal.take("/model")
+        take(terminal, "/model")
         assert f"* {other.ref}" in capsys.readouterr().err
         with pytest.raises(UserError):
-            terminal.take("/model no-such-model")
+            take(terminal, "/model no-such-model")
         assert terminal.model == other.ref
 
 
 def test_a_failure_is_told_and_the_talk_goes_on(terminal: Terminal, capsys: pytest.CaptureFixture) -> None:
-    terminal.take("BROKEN")
+    take(terminal, "BROKEN")
     assert "told to fail" in capsys.readouterr().err
-    terminal.take("hello")
+    take(terminal, "hello")
     assert capsys.readouterr().out.startswith("You said: hello")
 
 
 def test_help_names_every_command(terminal: Terminal, capsys: pytest.CaptureFixture) -> None:
-    terminal.take("/help")
+    take(terminal, "/help")
     told = capsys.readouterr().err
     assert all(made.form in told for made in COMMANDS.values())
 

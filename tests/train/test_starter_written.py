@@ -24,6 +24,7 @@ def test_every_type_is_used_and_nothing_kept_out_is_taught(file: Path) -> None:
 
 def test_types_and_sentences_are_many_and_some_say_nothing() -> None:
     topics = written.topics()
+    assert len({topic.name for topic in topics}) == len(topics)
     sentences = [one for topic in topics for one in topic.sentences]
     assert len(sentences) > 3500 and sum(len(topic.relations) for topic in topics) > 500
     assert 0.1 < sum(not one.found for one in sentences) / len(sentences) < 0.3
