@@ -2,9 +2,9 @@
 
 A model is named by a *reference*: the name of a folder in the workspace (`starter`), a path to a
 `.gguf` file or to a Hugging Face folder, or the address of an OpenAI-compatible server
-(`http://127.0.0.1:8000/v1#model-id`; several servers of it with commas between). A folder may carry a card, `studio.json`, with the fields of
-`Card`; what has no card declares no languages. A GGUF file in a folder's own folder `tuned` takes the
-folder's name; what it was made from is then called `NAME-base`.
+(`http://127.0.0.1:8000/v1#model-id`; of several that serve it, with commas between). A folder may carry
+a card, `studio.json`, with the fields of `Card`; what has no card declares no languages. A GGUF file in
+a folder's own folder `tuned` takes the folder's name; what it was made from is then called `NAME-base`.
 """
 
 from __future__ import annotations

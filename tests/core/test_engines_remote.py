@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import email.utils
 import json
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from core import settings
+from core import paths, settings
 from core.errors import UserError
-from core.inference import client
+from core.inference import client, remote_pool
 from core.inference.decoding import Decoding
 from core.inference.engine import Generation, Options
 from core.inference.engines import remote
@@ -57,21 +59,57 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None: ...
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_pool, "FIRST_PAUSE", 0.02)
+
+
 @pytest.fixture
-def server(workspace: object) -> Iterator[Any]:
-    made: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.daemon_threads = True
-    made.seen = []
-    made.behaviour = {"/v1/models": models("small", "large")}
-    threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True).start()
-    made.url = f"http://127.0.0.1:{made.server_address[1]}/v1"
-    yield made
-    made.shutdown()
-    made.server_close()
+def start(workspace: object) -> Iterator[Callable[..., Any]]:
+    """Starts servers, on a port of their own or on the one named."""
+    running: list[Any] = []
+
+    def begin(port: int = 0) -> Any:
+        made: Any = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        made.daemon_threads = True
+        made.seen = []
+        made.behaviour = {"/v1/models": models("small", "large")}
+        threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True).start()
+        made.port = made.server_address[1]
+        made.url = f"http://127.0.0.1:{made.port}/v1"
+        running.append(made)
+        return made
+
+    yield begin
+    for made in running:
+        end(made)
 
 
-def models(*names: str) -> Behaviour:
-    listed = json.dumps({"data": [{"id": name, "max_model_len": 4096} for name in names]})
+def end(server: Any) -> None:
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def server(start: Callable[..., Any]) -> Any:
+    return start()
+
+
+@pytest.fixture
+def pair(start: Callable[..., Any]) -> tuple[Any, Any]:
+    """Two servers of the same model, which answer with their own number."""
+    both = start(), start()
+    for number, made in enumerate(both):
+        made.behaviour["/v1/completions"] = saying(str(number))
+    return both
+
+
+def saying(text: str) -> Behaviour:
+    return lambda handler: handler.say(200, completion(text))
+
+
+def models(*names: str, **more: Any) -> Behaviour:
+    listed = json.dumps({"data": [{"id": name, "max_model_len": 4096, **more} for name in names]})
     return lambda handler: handler.say(200, listed)
 
 
@@ -288,7 +326,7 @@ def test_offline_means_that_only_this_machine_is_asked(workspace: object) -> Non
 def test_a_redirect_is_not_followed_with_the_key(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KNOWLM_API_KEY", "secret-of-mine")
     server.behaviour["/v1/models"] = lambda handler: handler.say(302, "", Location="/elsewhere")
-    with pytest.raises(UserError, match="302"):
+    with pytest.raises(UserError, match=r"sends to /elsewhere \(302\)"):
         opened(server)
     assert "/elsewhere" not in [path for path, _headers, _body in server.seen]
 
@@ -301,3 +339,295 @@ def test_a_remote_reference_needs_no_host(server: Any) -> None:
     answer = connected.chat([{"role": "user", "content": "hello"}], Decoding())
     assert (answer.text, answer.finish, connected.context) == ("hi", "length", 4096)
     assert client.status().state == "empty"
+
+
+def both(pair: tuple[Any, Any], **options: Any) -> remote.Engine:
+    return opened(pair[0], ref=f"{pair[0].url},{pair[1].url}#small", **options)
+
+
+def texts(engine: remote.Engine, count: int) -> list[str]:
+    return [engine.answer(ASK)["choices"][0]["text"] for _ in range(count)]
+
+
+def test_requests_go_to_the_server_with_the_fewest(pair: tuple[Any, Any]) -> None:
+    released = threading.Event()
+
+    def slowly(handler: Handler) -> None:
+        released.wait(10)
+        handler.say(200, completion("slow"))
+
+    for made in pair:
+        made.behaviour["/v1/completions"] = slowly
+    engine = both(pair)
+    asking = [threading.Thread(target=engine.answer, args=(ASK,)) for _ in range(6)]
+    for thread in asking:
+        thread.start()
+    until = time.monotonic() + 10
+    while sum(len(asked_bodies(made)) for made in pair) < 6 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert [len(asked_bodies(made)) for made in pair] == [3, 3]
+    released.set()
+    for thread in asking:
+        thread.join()
+
+
+def test_a_server_that_fails_is_left_out_until_it_is_back(pair: tuple[Any, Any], start: Callable[..., Any]) -> None:
+    engine = both(pair)
+    end(pair[0])
+    assert texts(engine, 6) == ["1"] * 6
+    again = start(pair[0].port)
+    again.behaviour["/v1/completions"] = saying("0")
+    time.sleep(0.3)
+    assert set(texts(engine, 6)) == {"0", "1"}
+
+
+def test_a_server_that_is_away_at_first_is_asked_once_it_is_there(
+    pair: tuple[Any, Any], start: Callable[..., Any]
+) -> None:
+    end(pair[0])
+    engine = both(pair)
+    assert texts(engine, 2) == ["1", "1"]
+    start(pair[0].port).behaviour["/v1/completions"] = saying("0")
+    time.sleep(0.3)
+    assert set(texts(engine, 6)) == {"0", "1"}
+
+
+def test_a_busy_server_is_not_waited_for_while_another_is_free(pair: tuple[Any, Any]) -> None:
+    pair[0].behaviour["/v1/completions"] = lambda handler: handler.say(429, "{}", Retry_After="60")
+    began = time.monotonic()
+    assert texts(both(pair), 4) == ["1"] * 4
+    assert time.monotonic() - began < 5
+    assert len(asked_bodies(pair[0])) == 1
+
+
+def test_a_server_that_hangs_hands_its_request_to_another(pair: tuple[Any, Any]) -> None:
+    pair[0].behaviour["/v1/completions"] = lambda handler: time.sleep(20)
+    assert texts(both(pair, silence=0.3), 3) == ["1"] * 3
+
+
+def test_servers_of_another_model_are_not_mixed_in(pair: tuple[Any, Any]) -> None:
+    pair[1].behaviour["/v1/models"] = models("other")
+    with pytest.raises(UserError, match="does not serve the model"):
+        both(pair)
+
+
+def test_each_server_is_spoken_to_in_its_own_way(pair: tuple[Any, Any]) -> None:
+    pair[0].behaviour["/v1/models"] = models("small", owned_by="vllm")
+    pair[1].behaviour["/props"] = lambda handler: handler.say(200, '{"default_generation_settings": {}}')
+    engine = both(pair)
+    for _ in range(2):
+        engine.answer(Generation(Decoding(), "x", (), 'root ::= "a"'))
+    assert asked_bodies(pair[0])[0]["structured_outputs"] == {"grammar": 'root ::= "a"'}
+    assert asked_bodies(pair[1])[0]["grammar"] == 'root ::= "a"'
+
+
+@pytest.mark.parametrize("lost", ["closed", "500", "begun"])
+def test_what_was_lost_before_a_word_is_asked_again(server: Any, lost: str) -> None:
+    def once(handler: Handler) -> None:
+        if len(asked_bodies(server)) > 1:
+            handler.stream('data: {"choices": [{"text": "whole", "finish_reason": "stop"}]}\n\n', "data: [DONE]\n\n")
+        elif lost == "closed":
+            handler.connection.close()
+        elif lost == "500":
+            handler.say(500, "<html>oops</html>", "text/html")
+        else:
+            handler.stream(": begun\n\n")
+
+    server.behaviour["/v1/completions"] = once
+    pieces = list(opened(server).generate(ASK, threading.Event()))
+    assert "".join(piece.text for piece in pieces) == "whole"
+    assert len(asked_bodies(server)) == 2
+
+
+def test_what_was_said_in_part_is_never_asked_again(pair: tuple[Any, Any]) -> None:
+    for made in pair:
+        made.behaviour["/v1/completions"] = lambda handler: handler.stream('data: {"choices": [{"text": "half"}]}\n\n')
+    with pytest.raises(UserError, match="broke off"):
+        list(both(pair).generate(ASK, threading.Event()))
+    assert sum(len(asked_bodies(made)) for made in pair) == 1
+
+
+@pytest.mark.parametrize("asked", ["0.4", "date"])
+def test_the_time_that_a_server_asks_for_is_kept(server: Any, asked: str) -> None:
+    def busy_once(handler: Handler) -> None:
+        if len(asked_bodies(server)) > 1:
+            handler.say(200, completion())
+            return
+        times.append(time.time())
+        after = asked if asked != "date" else email.utils.formatdate(int(time.time()) + 2, usegmt=True)
+        handler.say(429, "{}", Retry_After=after)
+
+    times: list[float] = []
+    server.behaviour["/v1/completions"] = busy_once
+    opened(server).answer(ASK)
+    assert time.time() - times[0] >= (0.4 if asked != "date" else 0.9)
+
+
+def test_nobody_waits_an_hour_because_a_server_asks_to(server: Any) -> None:
+    server.behaviour["/v1/completions"] = lambda handler: handler.say(429, "{}", Retry_After="3600")
+    with pytest.raises(UserError, match="429"):
+        opened(server).answer(ASK)
+    assert len(asked_bodies(server)) == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 501])
+def test_what_would_be_refused_again_is_asked_once(server: Any, status: int) -> None:
+    server.behaviour["/v1/completions"] = lambda handler: handler.say(status, '{"error": {"message": "no"}}')
+    with pytest.raises(UserError, match=f"{status}: no"):
+        opened(server).answer(ASK)
+    assert len(asked_bodies(server)) == 1
+
+
+def limited(server: Any, **limits: Any) -> remote.Engine:
+    endpoint = settings.Endpoint(name="mine", url=server.url, **limits)
+    settings.write(settings.Settings(endpoints=(endpoint,)))
+    return opened(server)
+
+
+def test_no_more_are_asked_at_once_than_a_person_allows(server: Any) -> None:
+    now, most, lock = [0], [0], threading.Lock()
+
+    def counted(handler: Handler) -> None:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.05)
+        with lock:
+            now[0] -= 1
+        handler.say(200, completion())
+
+    server.behaviour["/v1/completions"] = counted
+    engines = [limited(server, at_once=2), limited(server, at_once=2)]
+    asking = [threading.Thread(target=engine.answer, args=(ASK,)) for engine in engines for _ in range(5)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    assert most == [2]
+    assert client.connect(server.url).parallel == 2
+
+
+def test_no_more_begin_a_second_than_a_person_allows(server: Any) -> None:
+    server.behaviour["/v1/completions"] = saying("fine")
+    engine = limited(server, per_second=20)
+    began = time.monotonic()
+    texts(engine, 6)
+    assert time.monotonic() - began >= 5 / 20
+
+
+def test_a_silent_server_is_left_at_once_when_stopped(server: Any) -> None:
+    gone = threading.Event()
+
+    def think(handler: Handler) -> None:
+        handler.stream(": thinking\n\n")
+        if handler.connection.recv(1) == b"":
+            gone.set()
+
+    server.behaviour["/v1/completions"] = think
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    began = time.monotonic()
+    pieces = list(opened(server).generate(ASK, stop))
+    assert pieces[-1].finish == "cancelled"
+    assert time.monotonic() - began < 5
+    assert gone.wait(5)
+
+
+def test_separators_that_are_no_line_ends_stay_in_the_text(server: Any) -> None:
+    told = json.dumps({"choices": [{"text": "a\u2028b\x85c", "finish_reason": "stop"}]}, ensure_ascii=False)
+    server.behaviour["/v1/completions"] = lambda handler: handler.stream(f"data: {told}\r\n\r\n")
+    pieces = list(opened(server).generate(ASK, threading.Event()))  # and [DONE] may be missing, the reason not
+    assert "".join(piece.text for piece in pieces) == "a\u2028b\x85c"
+
+
+@pytest.mark.parametrize("odd", ['[{"text": 5}]', "[7]", '{"a": 1}', '[{"delta": "x", "finish_reason": []}]'])
+def test_odd_events_are_no_crash(server: Any, odd: str) -> None:
+    end = 'data: {"choices": [{"finish_reason": "stop"}], "usage": "many"}\n\n'
+    server.behaviour["/v1/completions"] = lambda handler: handler.stream(f'data: {{"choices": {odd}}}\n\n', end)
+    try:
+        assert list(opened(server).generate(ASK, threading.Event()))[-1].finish == "stop"
+    except UserError as error:
+        assert "not an answer" in str(error)
+
+
+def test_a_field_that_a_hosted_server_refuses_is_said_its_way(server: Any) -> None:
+    def particular(handler: Handler) -> None:
+        body = asked_bodies(server)[-1]
+        for name in ("stream_options", "max_tokens"):
+            if name in body:
+                handler.say(400, json.dumps({"error": {"message": f"Unsupported parameter: '{name}'"}}))
+                return
+        handler.stream('data: {"choices": [{"text": "ok", "finish_reason": "stop"}]}\n\n')
+
+    server.behaviour["/v1/completions"] = particular
+    engine = opened(server)
+    for _ in range(2):
+        assert [piece.text for piece in engine.generate(ASK, threading.Event()) if piece.text] == ["ok"]
+    bodies = asked_bodies(server)
+    assert len(bodies) == 4  # learnt once
+    assert bodies[-1]["max_completion_tokens"] == 5
+
+
+def test_llama_cpps_server_says_what_it_has_and_gets_its_own_names(server: Any) -> None:
+    props = {"default_generation_settings": {"n_ctx": 1024}, "total_slots": 3}
+    server.behaviour |= {
+        "/v1/models": lambda handler: handler.say(200, '{"data": [{"id": "small"}]}'),
+        "/props": lambda handler: handler.say(200, json.dumps(props)),
+        "/v1/completions": saying("fine"),
+    }
+    engine = remote.Engine()
+    loaded = engine.load(resolve(server.url), Options())
+    assert (loaded.context, loaded.parallel) == (1024, 3)
+    engine.answer(Generation(Decoding(repetition_penalty=1.3), "x"))
+    expected = {"repeat_penalty": 1.3, "top_k": 0, "min_p": 0.0}
+    assert expected.items() <= asked_bodies(server)[0].items()
+
+
+def test_vllm_is_told_to_take_all_tokens_and_which_seed(server: Any) -> None:
+    server.behaviour |= {"/v1/models": models("small", owned_by="vllm"), "/v1/completions": saying("fine")}
+    told = opened(server).answer(Generation(Decoding(temperature=1.0), "x"))
+    [asked] = asked_bodies(server)
+    assert asked["top_k"] == -1
+    assert told["knowlm"]["seed"] == asked["seed"]
+
+
+def test_ollamas_context_is_known_where_it_tells_it(server: Any) -> None:
+    server.behaviour |= {
+        "/v1/models": lambda handler: handler.say(200, '{"data": [{"id": "qwen:4b", "owned_by": "library"}]}'),
+        "/api/version": lambda handler: handler.say(200, '{"version": "0.40.12"}'),
+        "/api/ps": lambda handler: handler.say(200, '{"models": [{"name": "qwen:4b", "context_length": 4096}]}'),
+    }
+    engine = remote.Engine()
+    assert engine.load(resolve(server.url), Options()).context == 4096
+    assert engine.can.seed and not engine.can.grammar
+
+
+def test_a_key_given_to_the_app_goes_to_its_server_alone(pair: tuple[Any, Any]) -> None:
+    mine = settings.Endpoint(name="mine", url=pair[0].url)
+    settings.write(settings.Settings(endpoints=(mine, settings.Endpoint(name="other", url=pair[1].url))))
+    settings.keep_key(mine.url, " kept-by-the-app\n")
+    for made in pair:
+        opened(made)
+    assert pair[0].seen[0][1]["Authorization"] == "Bearer kept-by-the-app"
+    assert "Authorization" not in pair[1].seen[0][1]
+    file = paths.settings_file().with_name("keys.json")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "kept-by-the-app" not in paths.settings_file().read_text()
+    settings.keep_key(mine.url, "")
+    assert settings.api_key(mine.url) is None
+
+
+def test_a_key_that_is_none_is_not_shown(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KNOWLM_API_KEY", "sk-secret\nX-Other: 1")
+    with pytest.raises(UserError, match="no key has") as refused:
+        opened(server)
+    assert "sk-secret" not in str(refused.value)
+
+
+def test_an_address_with_a_password_is_refused_wherever_it_stands(workspace: object) -> None:
+    for ref in ("http://me:secret@host/v1", "http://a/v1,http://me:secret@host/v1#m"):
+        with pytest.raises(UserError, match="password") as refused:
+            resolve(ref)
+        assert "secret" not in str(refused.value)
+        with pytest.raises(ValueError, match="address"):
+            settings.Endpoint(name="x", url=ref)
