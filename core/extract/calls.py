@@ -120,20 +120,42 @@ def calls(text: str, part: Part, options: Options) -> list[Call]:
 
 
 def ask(client: Asked, call: Call, options: Options) -> Extraction:
-    """Put one call to the model, read and ground its answer. Raises what the client raises."""
+    """Put one call to the model, read and ground its answer. Raises what the client raises.
+
+    An engine that compiles grammars is first asked under the outline, which all texts share. Chosen greedily, an
+    answer that the text's own grammar takes is the one that it would have led to; any other is asked for again.
+    """
+    task, schema, dialect = call.part.task, call.part.schema, dialects.find(call.part.dialect)
+    if not uses_grammar(client, options):
+        return understood(call, _put(client, call, None))
+    if client.can.get("compiles"):
+        answer = _put(client, call, dialect.outline(task, schema))
+        if _taken(call, answer):
+            return understood(call, answer)
+        again = _put(client, call, dialect.grammar(task, schema, _shown(call)))
+        return understood(
+            call, replace(again, tokens=answer.tokens + again.tokens, seconds=answer.seconds + again.seconds)
+        )
+    return understood(call, _put(client, call, dialect.grammar(task, schema, _shown(call))))
+
+
+def _put(client: Asked, call: Call, grammar: str | None) -> Answer:
     dialect = dialects.find(call.part.dialect)
     asked = prompt(call, client.model)
-    grammar = None
-    if uses_grammar(client, options):
-        grammar = dialect.grammar(call.part.task, call.part.schema, _shown(call))
     beams = grammar is None and bool(client.can.get("beams"))
     decoding = dialect.decoding(_room(client, call, asked), beams=beams)
     stop = () if grammar else dialect.STOP
     if form(client.model, call.part.dialect) == "raw":
-        answer = client.complete(asked, decoding, grammar=grammar, stop=stop)
-    else:
-        answer = client.chat([{"role": "user", "content": asked}], decoding, grammar=grammar, stop=stop)
-    return understood(call, answer)
+        return client.complete(asked, decoding, grammar=grammar, stop=stop)
+    return client.chat([{"role": "user", "content": asked}], decoding, grammar=grammar, stop=stop)
+
+
+def _taken(call: Call, answer: Answer) -> bool:
+    """Whether an answer under the outline is one that the text's own grammar takes."""
+    task, schema, dialect = call.part.task, call.part.schema, dialects.find(call.part.dialect)
+    found = dialect.read(task, schema, answer.text).found
+    whole = answer.finish == "stop" and dialect.write(task, schema, found) == answer.text
+    return whole and dialect.quotes(task, found, _shown(call))
 
 
 def prompt(call: Call, model: Model) -> str:

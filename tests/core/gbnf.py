@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from functools import cache
 
-_TOKEN = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|([A-Za-z][A-Za-z0-9-]*)|([()|?])|(\{\d+,\d+\}))')
+_TOKEN = re.compile(
+    r'\s*(?:("(?:[^"\\]|\\.)*")|([A-Za-z][A-Za-z0-9-]*)|([()|?*+])|(\{\d+,\d+\})|(\[(?:[^\]\\]|\\.)+\]))'
+)
+_TIMES = {"?": (0, 1), "*": (0, 200), "+": (1, 200)}
 _ESCAPES = {"n": "\n", '"': '"', "\\": "\\"}
 
 
@@ -25,6 +28,8 @@ class Grammar:
             kind, value, *more = node
             if kind == "text":
                 return frozenset([start + len(value)] if answer.startswith(value, start) else [])
+            if kind == "sign":
+                return frozenset([start + 1] if re.match(value, answer[start : start + 1]) else [])
             if kind == "rule":
                 return ends(self.rules[value], start)
             if kind == "or":
@@ -70,11 +75,12 @@ def _sequence(tokens: list[str]) -> tuple:
             assert tokens.pop() == ")"
         elif token[0] == '"':
             node = ("text", re.sub(r"\\(.)", lambda match: _ESCAPES[match[1]], token[1:-1]))
+        elif token[0] == "[":
+            node = ("sign", token)
         else:
             node = ("rule", token)
-        if tokens and tokens[-1] == "?":
-            tokens.pop()
-            node = ("times", node, 0, 1)
+        if tokens and tokens[-1] in _TIMES:
+            node = ("times", node, *_TIMES[tokens.pop()])
         elif tokens and tokens[-1][0] == "{":
             low, high = tokens.pop()[1:-1].split(",")
             node = ("times", node, int(low), int(high))
@@ -86,4 +92,4 @@ def _names(node: tuple) -> set[str]:
     kind, value, *_ = node
     if kind in ("or", "and"):
         return {name for one in value for name in _names(one)}
-    return {value} if kind == "rule" else _names(value) if kind == "times" else set()
+    return {value} if kind == "rule" else set() if kind == "sign" else _names(value) if kind == "times" else set()

@@ -40,6 +40,12 @@ class Dialect(Protocol):
     def grammar(self, task: Task, schema: Schema, source: Source) -> str:
         """A GBNF grammar of the answers whose spans are pieces of the text."""
 
+    def outline(self, task: Task, schema: Schema) -> str:
+        """A GBNF grammar that every text shares: it takes what `grammar` takes, and spans that no text holds."""
+
+    def quotes(self, task: Task, found: Sequence[Found], source: Source) -> bool:
+        """Whether `grammar` takes the answer that said this, which `outline` took."""
+
     def read(self, task: Task, schema: Schema, answer: str, *, cut: bool = False) -> Reading:
         """What an answer says. Never raises. `cut`: generation ended at its limit, so the last record isn't whole."""
 

@@ -18,14 +18,20 @@ OWNERS = 12
 """Entities of a type that have attributes, a chunk."""
 
 
-def grammar(kind: str, schema: Schema, source: Source, owners: dict[str, list[str]]) -> str:
-    source, made = escaped(source, gbnf.pieces(source))
-    can = any(piece.starts for piece in made)
+ANYTHING = gbnf.Anything(r'([^"\\\n] | "\\" [^\n])')
+
+
+def verbatim(source: Source) -> gbnf.Verbatim:
+    return gbnf.Verbatim(*escaped(source, gbnf.pieces(source)))
+
+
+def grammar(kind: str, schema: Schema, spans: gbnf.Spans, owners: dict[str, list[str]]) -> str:
+    can = spans.possible
     if kind == "NER":
-        spans = gbnf.rising_spans(source, made, separator='", "') if can else []
+        listed = spans.rising(separator='", "') if can else []
         body = '("\\"" spans "\\"")?' if can else ""
-        return _object([one.name for one in schema.entities], [_listed(body)] * len(schema.entities), spans)
-    rules = ['text ::= "\\"" span "\\""', *gbnf.free_spans(source, made)] if can else []
+        return _object([one.name for one in schema.entities], [_listed(body)] * len(schema.entities), listed)
+    rules = ['text ::= "\\"" span "\\""', *spans.free()] if can else []
     if kind == "KG":
         bodies = [_braced(f"({_some(f'o{number}', OWNERS)})?" if can else "") for number in range(len(owners))]
         entities = (

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import regex
 
+from core.extract import grammar as gbnf
 from core.extract import salvage
 from core.extract.answer import Found, Reading
 from core.extract.dialects import _json_grammar
@@ -140,7 +141,15 @@ def kind_of(task: Task, schema: Schema) -> Kind:
 
 
 def grammar(task: Task, schema: Schema, source: Source) -> str:
-    return _json_grammar.grammar(kind_of(task, schema), schema, source, by_owner(schema))
+    return _json_grammar.grammar(kind_of(task, schema), schema, _json_grammar.verbatim(source), by_owner(schema))
+
+
+def outline(task: Task, schema: Schema) -> str:
+    return _json_grammar.grammar(kind_of(task, schema), schema, _json_grammar.ANYTHING, by_owner(schema))
+
+
+def quotes(task: Task, found: Sequence[Found], source: Source) -> bool:
+    return gbnf.quotes(gbnf.verbatim(source), found, rising=task == "ner")
 
 
 def decoding(room: int, *, beams: bool) -> Decoding:

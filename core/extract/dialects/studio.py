@@ -19,6 +19,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from core.extract import grammar as gbnf
 from core.extract import salvage
 from core.extract.answer import Found, Reading
 from core.extract.examples import said as _said
@@ -136,7 +137,15 @@ def _record(task: Task, one: Found) -> str:
 
 
 def grammar(task: Task, schema: Schema, source: Source) -> str:
-    return _GRAMMARS[task](schema, source)
+    return _GRAMMARS[task](schema, gbnf.verbatim(source))
+
+
+def outline(task: Task, schema: Schema) -> str:
+    return _GRAMMARS[task](schema, gbnf.Anything())
+
+
+def quotes(task: Task, found: Sequence[Found], source: Source) -> bool:
+    return gbnf.quotes(gbnf.verbatim(source), found, rising=task == "ner")
 
 
 def decoding(room: int, *, beams: bool) -> Decoding:

@@ -195,8 +195,19 @@ def decoding(room: int, *, beams: bool) -> Decoding:
 
 def grammar(task: Task, schema: Schema, source: Source) -> str:
     """`NAN`, or lines of tuples: entities and events by type, relations in any order of types."""
-    made = gbnf.pieces(source)
-    if not any(piece.starts for piece in made):
+    return _grammar(task, schema, gbnf.verbatim(source))
+
+
+def outline(task: Task, schema: Schema) -> str:
+    return _grammar(task, schema, gbnf.Anything(r"[^\n]"))
+
+
+def quotes(task: Task, found: Sequence[Found], source: Source) -> bool:
+    return gbnf.quotes(gbnf.verbatim(source), found)
+
+
+def _grammar(task: Task, schema: Schema, spans: gbnf.Spans) -> str:
+    if not spans.possible:
         return f"root ::= {gbnf.literal(NONE)}\n"
     names = [gbnf.literal(f",{label(one.name)}") for one in schema.types(task)]
     if task == "ner":
@@ -215,4 +226,4 @@ def grammar(task: Task, schema: Schema, source: Source) -> str:
             if roles:
                 records.append(f'p{number} ::= "(" span ({roles}) ")"')
     root = f'root ::= {gbnf.literal(NONE)} | record ("\\n" record){{0,{max(1, min(most, 60) - 1)}}}'
-    return "\n".join([root, *records, *gbnf.free_spans(source, made)]) + "\n"
+    return "\n".join([root, *records, *spans.free()]) + "\n"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from core.extract import grammar as gbnf
 from core.extract.answer import Found
+from core.extract.grammar import Spans
 from core.extract.ground import Finder, is_nothing, nearest
-from core.extract.normal import Source
 from core.extract.schema import EventType, Schema, label
 from core.records import Argument, Event
 
@@ -15,14 +15,13 @@ EVENTS = 6  # a type and chunk
 SAME_ROLE = 3  # arguments of one role
 
 
-def grammar(schema: Schema, source: Source) -> str:
-    made = gbnf.pieces(source)
-    if not any(piece.starts for piece in made):
+def grammar(schema: Schema, spans: Spans) -> str:
+    if not spans.possible:
         return gbnf.nothing()
     rules = [_event(number, event) for number, event in enumerate(schema.events)]
     separator = gbnf.literal(gbnf.SEPARATOR)
     bodies = [f"e{number} ({separator} e{number}){{0,{EVENTS - 1}}}" for number in range(len(rules))]
-    return gbnf.lines([event.name for event in schema.events], bodies, [*rules, *gbnf.free_spans(source, made)])
+    return gbnf.lines([event.name for event in schema.events], bodies, [*rules, *spans.free()])
 
 
 def _event(number: int, event: EventType) -> str:

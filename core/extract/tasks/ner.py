@@ -6,20 +6,19 @@ from collections.abc import Sequence
 
 from core.extract import grammar as gbnf
 from core.extract.answer import Found
+from core.extract.grammar import Spans
 from core.extract.ground import Finder, is_nothing
-from core.extract.normal import Source
 from core.extract.schema import Schema
 from core.records import Entity
 
 Place = tuple[int, int]
 
 
-def grammar(schema: Schema, source: Source) -> str:
-    made = gbnf.pieces(source)
-    if not any(piece.starts for piece in made):
+def grammar(schema: Schema, spans: Spans) -> str:
+    if not spans.possible:
         return gbnf.nothing()
     names = [made.name for made in schema.entities]
-    return gbnf.lines(names, ["spans"] * len(names), gbnf.rising_spans(source, made))
+    return gbnf.lines(names, ["spans"] * len(names), spans.rising())
 
 
 def ground(found: Sequence[Found], finder: Finder) -> list[Entity]:

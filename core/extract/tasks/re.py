@@ -6,24 +6,23 @@ from collections.abc import Sequence
 
 from core.extract import grammar as gbnf
 from core.extract.answer import Found
+from core.extract.grammar import Spans
 from core.extract.ground import Finder, is_nothing, nearest_pair
-from core.extract.normal import Source
 from core.extract.schema import Schema
 from core.records import Relation
 
 PAIRS = 12  # a relation and chunk; greedy decoding of an untrained model would not end
 
 
-def grammar(schema: Schema, source: Source) -> str:
-    made = gbnf.pieces(source)
-    if not any(piece.starts for piece in made):
+def grammar(schema: Schema, spans: Spans) -> str:
+    if not spans.possible:
         return gbnf.nothing()
     names = [made.name for made in schema.relations]
     pair = f"span {gbnf.literal(gbnf.PART)} span"
     rules = [
         f"pair ::= {pair}",
         f"pairs ::= pair ({gbnf.literal(gbnf.SEPARATOR)} pair){{0,{PAIRS - 1}}}",
-        *gbnf.free_spans(source, made),
+        *spans.free(),
     ]
     return gbnf.lines(names, ["pairs"] * len(names), rules)
 
