@@ -60,6 +60,8 @@ class Capabilities:
     formats: tuple[str, ...]
     devices: tuple[str, ...] = ("cpu",)
     grammar: bool = False
+    compiles: bool = False
+    """Whether each new grammar costs it time, so that one which many requests share is tried first."""
     lora: bool = False
     """True only where its effect on the logits is proven by a test."""
     beams: bool = False
