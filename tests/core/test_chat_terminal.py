@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -103,6 +104,58 @@ def test_an_answer_is_given_again_and_gone_on_with(terminal: Terminal, stub: ser
     take(terminal, "/continue")
     assert [said["role"] for said in stub.asked[-1]["messages"]] == ["user", "assistant"]
     assert len(terminal.kept().messages) == 2
+    assert len(terminal.kept().tree) == 3
+
+
+def test_questions_are_edited_and_versions_gone_back_to(
+    terminal: Terminal, stub: serve_stub.Server, capsys: pytest.CaptureFixture
+) -> None:
+    take(terminal, "one")
+    take(terminal, "/edit two")
+    assert [said["content"] for said in stub.asked[-1]["messages"]] == ["two"]
+    take(terminal, "/retry")
+    capsys.readouterr()
+    take(terminal, "/versions")
+    listed = capsys.readouterr().err.splitlines()
+    assert [line[:1] for line in listed] == [" ", "*", " "]
+    assert "asked: one" in listed[2]
+    take(terminal, "/versions 3")
+    assert terminal.kept().messages[0].text == "one"
+    for wrong in ("/versions 9", "/edit"):
+        with pytest.raises(UserError):
+            take(terminal, wrong)
+
+
+def test_presets_and_ways_of_asking_are_chosen_by_name(
+    terminal: Terminal, stub: serve_stub.Server, capsys: pytest.CaptureFixture
+) -> None:
+    take(terminal, "/preset creative")
+    assert terminal.decoding.temperature > 1
+    take(terminal, "/preset =mine")
+    take(terminal, "/preset precise")
+    take(terminal, "/preset mine")
+    assert terminal.decoding.temperature > 1
+    capsys.readouterr()
+    take(terminal, "/preset")
+    assert "* mine" in capsys.readouterr().err
+    take(terminal, "/form raw")
+    take(terminal, "Once upon")
+    assert stub.asked[-1]["prompt"] == "Once upon"
+    for wrong in ("/preset nobody", "/form round"):
+        with pytest.raises(UserError):
+            take(terminal, wrong)
+
+
+def test_words_are_looked_for_and_their_conversation_opened(terminal: Terminal, capsys: pytest.CaptureFixture) -> None:
+    take(terminal, "第一句话")
+    take(terminal, "/reset")
+    take(terminal, "something else")
+    take(terminal, "/search 一句")
+    assert "第一句话" in capsys.readouterr().err
+    take(terminal, "/open 1")
+    assert terminal.kept().title == "第一句话"
+    take(terminal, "/search nowhere")
+    assert "Nothing was found" in capsys.readouterr().err
 
 
 def test_conversations_begin_anew_and_are_opened_again(terminal: Terminal, capsys: pytest.CaptureFixture) -> None:
@@ -132,6 +185,8 @@ def test_a_talk_is_saved_as_markdown(terminal: Terminal, tmp_path: Path) -> None
     assert text.startswith(
         "# 你好 😀\n\n*System prompt:* 你是助手\n\n## You\n\n你好 😀\n\n## stub\n\nYou said: 你好 😀 "
     )
+    take(terminal, f"/save {tmp_path / 'talk.json'}")
+    assert json.loads((tmp_path / "talk.json").read_text(encoding="utf-8"))["system"] == "你是助手"
     with pytest.raises(UserError, match="already"):
         take(terminal, f"/save {file}")
     with pytest.raises(UserError, match="can't be written"):
@@ -155,7 +210,7 @@ def test_another_model_answers_from_now_on(terminal: Terminal, capsys: pytest.Ca
 def test_a_failure_is_told_and_the_talk_goes_on(terminal: Terminal, capsys: pytest.CaptureFixture) -> None:
     take(terminal, "BROKEN")
     assert "told to fail" in capsys.readouterr().err
-    take(terminal, "hello")
+    take(terminal, "/edit hello")
     assert capsys.readouterr().out.startswith("You said: hello")
 
 

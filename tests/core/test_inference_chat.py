@@ -92,24 +92,6 @@ def test_a_cut_answer_is_gone_on_with_where_it_ends(home: Path) -> None:
 
 
 @pytest.mark.model
-def test_of_two_local_models_the_second_answers_after_the_first(home: Path) -> None:
-    way, also = Way("starter-base", SHORT), Way("other-base", SHORT)
-    assert not chat.both_at_once(way, also)
-    talk = chat.create()
-    chat.ask(talk.id, "Say hello", way, also=also)
-    kept = chat.read(talk.id)
-    assert kept is not None
-    for answer in kept.versions(kept.messages[-1]):
-        chat.wait(answer.id)
-    kept = chat.read(talk.id)
-    assert kept is not None
-    one, other = kept.versions(kept.messages[-1])
-    assert (one.finish, other.finish) == ("length", "length")
-    assert one.text == other.text  # the same file under two names
-    assert client.status().model == "other-base"
-
-
-@pytest.mark.model
 def test_a_base_model_goes_on_from_the_bare_text(home: Path) -> None:
     talk = chat.create("This is not sent.")
     chat.wait(chat.ask(talk.id, "The capital of France is", Way("starter-base", SHORT, "raw")))
@@ -133,6 +115,24 @@ def test_a_deleted_conversation_stops_its_answer(home: Path) -> None:
 def test_one_question_from_the_command_line(home: Path) -> None:
     request = commands.ChatRequest(once="The capital of France?", model="starter-base", decoding=SHORT)
     assert commands.chat(request, Silent()).summary().strip()
+
+
+@pytest.mark.model
+def test_of_two_local_models_the_second_answers_after_the_first(home: Path) -> None:
+    way, also = Way("starter-base", SHORT), Way("other-base", SHORT)
+    assert not chat.both_at_once(way, also)
+    talk = chat.create()
+    chat.ask(talk.id, "Say hello", way, also=also)
+    kept = chat.read(talk.id)
+    assert kept is not None
+    for answer in kept.versions(kept.messages[-1]):
+        chat.wait(answer.id)
+    kept = chat.read(talk.id)
+    assert kept is not None
+    one, other = kept.versions(kept.messages[-1])
+    assert (one.finish, other.finish) == ("length", "length")
+    assert one.text == other.text  # the same file under two names
+    assert client.status().model == "other-base"
 
 
 def test_a_failure_is_kept_with_its_remedy(workspace: Path) -> None:
