@@ -50,12 +50,35 @@ def test_a_server_shows_whether_its_key_is_set(open_page: OpenPage, monkeypatch:
     assert settings.read().endpoints == ()
 
 
-def test_a_key_comes_from_the_environment_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_comes_from_the_variable_that_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.write(settings.Settings(endpoints=(LAB,)))
     monkeypatch.setenv("LAB_KEY", "secret-value")
     assert settings.api_key("http://127.0.0.1:9/v1#qwen") == "secret-value"
     assert settings.api_key("http://elsewhere/v1") is None
     assert "secret-value" not in paths.settings_file().read_text()
+
+
+def test_servers_are_added_with_a_key_and_limits(open_page: OpenPage) -> None:
+    settings.write(settings.Settings(language="en"))
+    page = open_page("settings")
+    for field, value in {
+        "name": "lab",
+        "url": "http://127.0.0.1:9/v1, http://127.0.0.1:8/v1",
+        "key": "sk-mine",
+    }.items():
+        page.text_input(key=f"add.endpoint.{field}").set_value(value)
+    page.number_input(key="add.endpoint.at_once").set_value(4)
+    page.number_input(key="add.endpoint.per_second").set_value(2.5)
+    page.button(key="FormSubmitter:add.endpoint-Add this server").click().run()
+    [added] = settings.read().endpoints
+    assert (added.url, added.at_once, added.per_second) == ("http://127.0.0.1:9/v1,http://127.0.0.1:8/v1", 4, 2.5)
+    assert settings.api_key("http://127.0.0.1:8/v1") == "sk-mine"
+    page = open_page("settings")
+    said = texts(page)
+    assert "key kept here" in said and "4 at once" in said and "2.5 a second" in said
+    assert "sk-mine" not in said
+    page.button(key="settings.endpoint.0").click().run()
+    assert settings.api_key("http://127.0.0.1:8/v1") is None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file modes are POSIX")

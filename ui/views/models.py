@@ -13,8 +13,9 @@ from core.inference import client
 from core.inference.engine import engines
 from core.models import Model
 from ui.i18n import t
-from ui.parts.add_model import add_endpoint, add_local, add_repository, remove_endpoint, remove_local
+from ui.parts.add_model import add_local, add_repository, remove_local
 from ui.parts.catalog_cards import catalog_cards
+from ui.parts.endpoint_form import add_endpoint, remove_endpoint
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.model_card import facts, fit_line, memory_needed
 from ui.parts.starter_card import nothing_to_run, outdated_starter, starter_card

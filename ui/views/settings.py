@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import streamlit as st
 
 from core import paths, resources, settings
 from ui.i18n import t
 from ui.parts import doctor
-from ui.parts.add_model import add_endpoint, remove_endpoint
-from ui.parts.errors import plain
+from ui.parts.endpoint_form import add_endpoint, remove_endpoint
+from ui.parts.errors import errors_shown, plain
 from ui.parts.pickers import model_picker
 
 LANGUAGES = {"auto": "As the browser asks", "en": "English", "zh": "中文"}
@@ -91,8 +93,9 @@ def _servers(chosen: settings.Settings) -> None:
     st.subheader(t("Servers"), help=t("OpenAI-compatible servers: vLLM, llama.cpp, a hosted one."))
     for number, endpoint in enumerate(chosen.endpoints):
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{plain(endpoint.name)}**  \n`{endpoint.ref.replace(chr(96), '')}`")
+            st.markdown(f"**{plain(endpoint.name)}**  \n`{endpoint.ref.replace(chr(96), '').replace(',', ', ')}`")
             _key_badge(endpoint)
+            _limits_badge(endpoint)
             if st.button("", key=f"settings.endpoint.{number}", icon=":material/delete:", help=t("Remove this server")):
                 remove_endpoint(endpoint)
                 st.rerun()
@@ -103,12 +106,23 @@ def _servers(chosen: settings.Settings) -> None:
 
 
 def _key_badge(endpoint: settings.Endpoint) -> None:
-    if not endpoint.key_env:
-        st.badge(t("no key"), color="gray")
-    elif settings.api_key(endpoint.url):
-        st.badge(endpoint.key_env, icon=":material/check:", color="green", help=t("The variable is set."))
-    else:
-        st.badge(endpoint.key_env, icon=":material/close:", color="red", help=t("The variable is not set."))
+    with errors_shown():
+        has_key = settings.api_key(endpoint.url) is not None
+        if endpoint.key_env and os.environ.get(endpoint.key_env):
+            st.badge(endpoint.key_env, icon=":material/check:", color="green", help=t("The variable is set."))
+        elif has_key:
+            st.badge(t("key kept here"), icon=":material/key:", color="green")
+        elif endpoint.key_env:
+            st.badge(endpoint.key_env, icon=":material/close:", color="red", help=t("The variable is not set."))
+        else:
+            st.badge(t("no key"), color="gray")
+
+
+def _limits_badge(endpoint: settings.Endpoint) -> None:
+    if endpoint.at_once:
+        st.badge(t("{count} at once", count=endpoint.at_once), icon=":material/speed:", color="gray")
+    if endpoint.per_second:
+        st.badge(t("{count} a second", count=f"{endpoint.per_second:g}"), icon=":material/speed:", color="gray")
 
 
 def _places() -> None:
