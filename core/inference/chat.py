@@ -43,6 +43,13 @@ def message(number: int) -> Message | None:
     return None if found is None else _as_far(found)
 
 
+def changed(conversation: str) -> float:
+    """When something was last said in it, or another branch chosen; 0 where it is gone."""
+    with chat_store.opened() as store:
+        row = store.execute("SELECT changed FROM conversations WHERE id = ?", (conversation,)).fetchone()
+        return float(row[0]) if row is not None else 0.0
+
+
 def ask(
     conversation: str,
     text: str,
@@ -64,7 +71,7 @@ def ask(
     with chat_store.opened(writing=True) as store:
         found = _free(store, conversation)
         question = chat_store.add(store, conversation, replace(asked, parent=found.leaf))
-        title = " ".join(asked.text.split())[:TITLE_LENGTH]
+        title = " ".join((asked.text or ", ".join(file.name for file in asked.files)).split())[:TITLE_LENGTH]
         store.execute("UPDATE conversations SET title = ? WHERE id = ? AND title = ''", (title, conversation))
         answers = _places(store, conversation, question, also)
     return _start(conversation, answers, way, also)

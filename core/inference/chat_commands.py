@@ -179,7 +179,7 @@ def _open(terminal: Terminal, number: str) -> None:
 
 def _save(terminal: Terminal, name: str) -> None:
     if not name:
-        raise UserError("/save needs a file's name.", remedy="Write /save FILE.md or /save FILE.json.")
+        raise UserError("/save needs a file's name.", remedy="Write /save FILE.md.")
     path = Path(name).expanduser()
     told = (as_json if path.suffix.lower() == ".json" else markdown)(terminal.kept())
     try:
