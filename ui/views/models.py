@@ -18,6 +18,7 @@ from ui.parts.catalog_cards import catalog_cards
 from ui.parts.endpoint_form import add_endpoint, remove_endpoint
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.model_card import facts, fit_line, memory_needed
+from ui.parts.share_card import share_card
 from ui.parts.starter_card import nothing_to_run, outdated_starter, starter_card
 from ui.parts.weights_tools import weights_tools
 
@@ -43,6 +44,7 @@ def page() -> None:
     _add()
     catalog_cards()
     weights_tools()
+    share_card()
 
 
 def _loaded(status: client.HostStatus) -> None:

@@ -1,0 +1,1 @@
+"""What the page for other people is made of. Only its own process imports this: Gradio is heavy."""
