@@ -1,4 +1,4 @@
-"""What every engine keeps: the same questions to llama.cpp, to transformers and to a server."""
+"""What every engine keeps: the same questions to llama.cpp, to OpenVINO, to transformers and to a server."""
 
 from __future__ import annotations
 
@@ -45,7 +45,13 @@ class Case:
 # transformers-gguf, the real starter read by transformers, takes minutes on two cores
 @pytest.fixture(
     scope="module",
-    params=["llamacpp", "transformers", pytest.param("transformers-gguf", marks=pytest.mark.soak), "remote"],
+    params=[
+        "llamacpp",
+        "openvino",
+        "transformers",
+        pytest.param("transformers-gguf", marks=pytest.mark.soak),
+        "remote",
+    ],
 )
 def case(request: pytest.FixtureRequest, starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     if request.param == "remote":
@@ -55,7 +61,8 @@ def case(request: pytest.FixtureRequest, starter: Path, tmp_path_factory: pytest
     tiny = request.param == "transformers"
     model = resolve(str(make_tiny_llama(tmp_path_factory.mktemp("tiny")) if tiny else starter))
     engine = engines()[name]()
-    yield Case(engine, engine.load(model, Options()), os.getpid())
+    loaded = engine.load(model, Options())
+    yield Case(engine, loaded, engine.pid if name == "openvino" else os.getpid())
     engine.unload()
 
 
