@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+SHORTEST = 0.02
+"""Seconds of writing that a speed is told for."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -31,10 +34,10 @@ class Facts:
 
     @property
     def rate(self) -> float | None:
-        """Tokens a second while it was written; None where nothing was."""
+        """Tokens a second while it was written; None where that was too short to tell."""
         waited = self.waited if self.waited is not None else self.first_token_seconds or 0
         writing = self.seconds - waited
-        return self.tokens / writing if self.tokens and writing > 0 else None
+        return self.tokens / writing if self.tokens and writing > SHORTEST else None
 
     @classmethod
     def read(cls, text: str) -> Facts:

@@ -19,7 +19,7 @@ from ui.parts.decoding import described
 from ui.parts.errors import plain, show_error
 
 REDRAW_SECONDS = 0.2
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 4.0
 STYLE = Path(__file__).with_name("chat.css")
 FILE_SHOWN = 20_000
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
@@ -136,20 +136,25 @@ def _answer(conversation: Conversation, message: Message, *, keys: bool = False,
             st.markdown(harmless(message.text))
         if message.facts.error:
             show_error(message.facts.error)
-        st.caption(plain(facts_line(message)), help=described(message.facts.decoding or {}) or None)
-        if conversation.running is not None:
-            return
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            if not paired or len(conversation.versions(message)) > 2:
+            running = conversation.running is not None
+            if not running and (not paired or len(conversation.versions(message)) > 2):
                 _versions(conversation, message, keys=keys)
-            if message.text and st.button(
-                "",
-                icon=":material/data_object:",
-                type="tertiary",
-                help=t("Send this answer to Extract"),
-                key=f"chat.extract.{message.id}",
-            ):
-                to_extract(message.text)
+            if not running and message.text:
+                _send(message)
+            how = described(message.facts.decoding or {})
+            st.caption(plain(facts_line(message)), help=how or None)
+
+
+def _send(message: Message) -> None:
+    if st.button(
+        "",
+        icon=":material/data_object:",
+        type="tertiary",
+        help=t("Send this answer to Extract"),
+        key=f"chat.extract.{message.id}",
+    ):
+        to_extract(message.text)
 
 
 def _versions(conversation: Conversation, message: Message, *, keys: bool = False) -> None:

@@ -46,7 +46,7 @@ def preset_choice(key: str) -> None:
     last = st.session_state.get(CHOSEN)
     same = [option for option, settings in known.items() if settings == now]
     st.session_state[CHOSEN] = last if last in same else next(iter(same), "")
-    choose, more = st.columns([4, 1], vertical_alignment="bottom")
+    choose, more = st.columns([5, 2], vertical_alignment="bottom")
     choose.selectbox(
         t("Preset"),
         list(known) if same else ["", *known],
