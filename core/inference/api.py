@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import psutil
 from starlette.applications import Starlette
@@ -21,8 +21,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.errors import UserError
 from core.inference import wire
-from core.inference.engine import Engine, Generation, Loaded, Piece
-from core.models import Model
+from core.inference.adapters import based
+from core.inference.engine import Adapts, Engine, Generation, Loaded, Options, Piece
+from core.models import Model, resolve
 
 HEARTBEAT = 0.2
 """Seconds between signs of life while no text comes; each lets a client stop."""
@@ -38,6 +39,9 @@ class Service:
     loaded: Loaded
     token: str
     on_shutdown: Callable[[], None] = lambda: None
+    on_adapted: Callable[[], None] = lambda: None
+    others: dict[str, Model] = field(default_factory=dict)
+    """Who answers besides, when asked by name: the base and other adapters of it, by reference."""
     busy: int = 0
     last_used: float = field(default_factory=time.monotonic)
     stop_all: threading.Event = field(default_factory=threading.Event)
@@ -49,6 +53,18 @@ class Service:
     def shut_down(self) -> None:
         self.stop_all.set()
         self.on_shutdown()
+
+    def adapt(self, model: Model) -> None:
+        """Answer as another adapter of the base from now on, or as the base. After a UserError all is as it was."""
+        if not self.engine.can.adapters:
+            raise UserError(
+                "{engine} takes no further adapter.", remedy="Load the adapter anew.", engine=self.engine.title
+            )
+        self.loaded = cast(Adapts, self.engine).adapt(model)
+        self.others[self.model.ref] = self.model
+        self.others.pop(model.ref, None)
+        self.model = model
+        self.on_adapted()
 
     async def pieces(self, request: Generation, gone: Callable[[], Any]) -> AsyncIterator[Piece]:
         """Run a generation in a thread, waiting for a free place; end it when `gone()` returns.
@@ -126,6 +142,7 @@ def application(service: Service) -> ASGIApp:
         Route("/v1/completions", _endpoint(service, _complete, chat=False), methods=["POST"]),
         Route("/v1/chat/completions", _endpoint(service, _complete, chat=True), methods=["POST"]),
         Route("/tokenize", _endpoint(service, _tokenize), methods=["POST"]),
+        Route("/adapter", _endpoint(service, _adapt), methods=["POST"]),
         Route("/shutdown", _endpoint(service, _shutdown), methods=["POST"]),
     ]
     return _Guard(Starlette(routes=routes), service.token)
@@ -187,14 +204,28 @@ async def _health(service: Service, request: Request) -> JSONResponse:
 
 
 async def _models(service: Service, request: Request) -> JSONResponse:
-    entry: dict[str, Any] = {"id": service.model.ref, "object": "model", "created": 0, "owned_by": wire.SERVER}
+    entry: dict[str, Any] = {"object": "model", "created": 0, "owned_by": wire.SERVER}
     entry["max_model_len"] = service.loaded.context
-    return JSONResponse({"object": "list", "data": [entry]})
+    return JSONResponse(
+        {"object": "list", "data": [{"id": ref, **entry} for ref in (service.model.ref, *service.others)]}
+    )
 
 
 async def _tokenize(service: Service, request: Request) -> JSONResponse:
     text = wire.text_field(await _json(request), "content")
     return JSONResponse({"count": await asyncio.to_thread(service.engine.count, text)})
+
+
+async def _adapt(service: Service, request: Request) -> JSONResponse:
+    body = await _json(request)
+    model = based(resolve(wire.text_field(body, "ref")), Options(base=str(body.get("base") or "")))
+    service.busy += 1  # not idle, nor to be thrown out, while it reads the adapter
+    try:
+        await asyncio.to_thread(service.adapt, model)
+    finally:
+        service.busy -= 1
+        service.last_used = time.monotonic()
+    return JSONResponse({"model": service.model.ref})
 
 
 async def _shutdown(service: Service, request: Request) -> JSONResponse:
@@ -204,7 +235,8 @@ async def _shutdown(service: Service, request: Request) -> JSONResponse:
 
 async def _complete(service: Service, request: Request, *, chat: bool) -> Any:
     asked = wire.read_request(await _json(request), chat=chat)
-    reply = wire.Reply(service.model.ref, chat=chat)
+    named = asked.generation.model
+    reply = wire.Reply(named if named in service.others else service.model.ref, chat=chat)
     pieces = service.pieces(asked.generation, _disconnected(request))
     if asked.stream:
         # What is refused at once gets an error's status; what fails later, an error event.

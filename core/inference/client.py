@@ -16,9 +16,19 @@ import httpx
 
 from core import models, paths
 from core.errors import UserError
-from core.inference import state, wire
+from core.inference import adapters, state, wire
 from core.inference.decoding import Decoding
-from core.inference.engine import Capabilities, Finish, Generation, HostGone, Options, Piece, PromptTooLong
+from core.inference.engine import (
+    Capabilities,
+    Fact,
+    Finish,
+    Generation,
+    HostGone,
+    Options,
+    Piece,
+    PromptTooLong,
+    choose,
+)
 from core.inference.engines import remote
 
 __all__ = ["Answer", "Client", "HostGone", "HostStatus", "PromptTooLong", "connect", "load", "status", "unload"]
@@ -28,6 +38,8 @@ START_PATIENCE = 60.0
 """Seconds for a host to begin; loading the model comes after that and may take as long as it needs."""
 STOP_PATIENCE = 10.0
 ANSWER_PATIENCE = 900.0
+ADAPTER_PATIENCE = 300.0
+"""Seconds for an adapter to join its base; the answer under way is finished first."""
 _children: list[subprocess.Popen] = []
 """Hosts this process started, kept so that ended ones are reaped."""
 
@@ -42,6 +54,10 @@ class HostStatus:
     can: dict[str, Any] = field(default_factory=dict)
     context: int = 0
     parallel: int = 0
+    facts: tuple[Fact, ...] = ()
+    """What came of the load, and why."""
+    answers: tuple[str, ...] = ()
+    """As whom it answers when asked by name."""
     busy: int = 0
     error: UserError | None = None
     pid: int = 0
@@ -66,7 +82,8 @@ def status() -> HostStatus:
     if record is None:
         return HostStatus("empty")
     known = {name: getattr(record, name) for name in ("title", "engine", "why_engine", "can", "context", "parallel")}
-    known |= {"model": record.ref, "pid": record.pid}
+    known |= {"model": record.ref, "pid": record.pid, "facts": tuple(Fact(**told) for told in record.facts)}
+    known["answers"] = tuple(record.answers)
     if not state.alive():
         if state.read() != record:  # it ended in order, or another took its place, while we looked
             return status()
@@ -91,8 +108,9 @@ def load(
 ) -> HostStatus:
     """Have this model loaded, the one before unloaded first. Nothing happens if it is loaded already.
 
-    `idle`: seconds without a request after which it unloads itself; 0: never. Raises UserError, also
-    if another model is answering and `force` is not set.
+    An adapter whose base is loaded joins it there, and so does the base itself: the process stays, and so do the
+    others. Other `options` than those it was loaded with load it anew. `idle`: seconds without a request after which
+    it unloads itself; 0: never. Raises UserError, also if another model is answering and `force` is not set.
     """
     model = models.resolve(ref)
     if model.format == "remote":
@@ -101,7 +119,7 @@ def load(
         )
     with state.starting_lock():
         now = status()
-        if not _serves(now, model.ref, engine):
+        if not _serves(now, model.ref, engine, options) and not _adapted(now, model, engine, options or Options()):
             if now.state == "ready" and now.busy and not force:
                 raise UserError(
                     "The model {model} is answering {count} requests.",
@@ -129,7 +147,8 @@ def connect(ref: str) -> Client:
         return Client(model, engine, parallel=loaded.parallel, context=loaded.context, can=asdict(engine.can))
     now = load(model.ref)
     record = state.read()
-    if record is None or record.ref != model.ref or not record.address:
+    # another adapter may have joined meanwhile: this one is still there
+    if record is None or model.ref not in record.answers or not record.address:
         raise HostGone("The model {model} was unloaded.", remedy="Load it again.", model=now.title or model.title)
     engine = remote.Engine(silence=ANSWER_PATIENCE, tries=1)
     engine.can, engine.title = _capabilities(record.can), record.engine
@@ -265,8 +284,36 @@ class Client(Asks):
         return HostGone("The model {model} was unloaded.", remedy="Load it again.", model=self.model.title)
 
 
-def _serves(now: HostStatus, ref: str, engine: str | None) -> bool:
-    return now.state in ("ready", "loading") and now.model == ref and engine in (None, now.engine)
+def _serves(now: HostStatus, ref: str, engine: str | None, options: Options | None) -> bool:
+    """Whether it is loaded as asked. Without options, however it is loaded is well."""
+    there = now.state in ("ready", "loading") and now.model == ref and engine in (None, now.engine)
+    return there and (options is None or _loaded_so(options))
+
+
+def _loaded_so(options: Options) -> bool:
+    record = state.read()
+    had = record.options if record is not None else {}
+    return all(had.get(name) == value for name, value in asdict(options).items() if value and name != "base")
+
+
+def _adapted(now: HostStatus, model: models.Model, engine: str | None, options: Options) -> bool:
+    """Whether the host has the model's base in memory, and now answers as the model. Raises what the host refuses."""
+    record = state.read()
+    if now.state != "ready" or record is None or not record.base or not _loaded_so(options):
+        return False
+    folder = adapters.base_folder(model, options)
+    if folder is None or str(folder) != record.base or choose(model, engine, options)[0] != record.engine:
+        return False
+    try:
+        answer = _asked(record, "POST", "/adapter", ADAPTER_PATIENCE, {"ref": model.ref, "base": options.base})
+    except httpx.HTTPError:
+        return False
+    if answer.status_code != 200:
+        told = answer.json() if "json" in answer.headers.get("content-type", "") else None
+        raise wire.read_error(told) or UserError(
+            "The adapter {model} could not be loaded.", remedy="Unload the model and load it anew.", model=model.title
+        )
+    return True
 
 
 def _start(ref: str, engine: str | None, options: Options, idle: float | None) -> None:
@@ -353,7 +400,7 @@ def _until_ready(ref: str) -> HostStatus:
         now = status()
         if now.state == "died" and now.model == ref and now.error is not None:
             raise now.error
-        if now.model != ref or now.state == "empty":
+        if (now.model != ref and ref not in now.answers) or now.state == "empty":
             raise HostGone("The model {model} was unloaded.", remedy="Load it again.", model=ref)
         if now.state == "ready":
             return now
@@ -369,11 +416,17 @@ def _reap() -> None:
 
 
 def _ask(record: state.Record, method: str, path: str, timeout: float) -> dict[str, Any]:
+    answer = _asked(record, method, path, timeout)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def _asked(
+    record: state.Record, method: str, path: str, timeout: float, body: dict[str, Any] | None = None
+) -> httpx.Response:
     headers = {"Authorization": f"Bearer {state.token()}"}
     with httpx.Client(trust_env=False, timeout=timeout, headers=headers) as http:
-        answer = http.request(method, record.address + path)
-        answer.raise_for_status()
-        return answer.json()
+        return http.request(method, record.address + path, json=body)
 
 
 def _capabilities(can: dict[str, Any]) -> Capabilities:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 from pydantic import Field
 from tyro.conf import Positional
 
-from core import models, settings
-from core.inference import chat_terminal, client
+from core import models, resources, settings
+from core.inference import adapters, chat_terminal, client, devices
 from core.inference.decoding import Decoding
+from core.inference.engine import Options
 from core.operation import Needs, Progress, Request, Result, operation
 
 WEIGHTS_OVERHEAD = 1.15
@@ -22,6 +24,22 @@ class LoadRequest(Request):
         description="Model: a name, a .gguf file or a model folder", json_schema_extra={"picker": "model"}
     )
     engine: str = Field(default="", description="Engine to use; empty lets the host choose")
+    adapter: str = Field(
+        default="", description="Adapter to put on it: a name or a folder; one after another, without loading it again"
+    )
+    bits: Literal[0, 8, 4] = Field(
+        default=0, description="Bits a weight to hold a Hugging Face folder in, by bitsandbytes; 0: as it is"
+    )
+    device: str = Field(
+        default="",
+        description="Where it runs: cpu, cuda, cuda:1, or auto to spread it over all; empty lets the engine choose",
+        json_schema_extra={"advanced": True},
+    )
+    memory: str = Field(
+        default="",
+        description="Most memory to take of each device, such as 0=20GB,1=10GB,cpu=30GB; empty: what is free",
+        json_schema_extra={"advanced": True},
+    )
 
 
 class LoadResult(Result):
@@ -30,7 +48,36 @@ class LoadResult(Result):
     why: str
     context: int
     parallel: int
+    facts: tuple[str, ...] = ()
     seconds: float
+
+
+class StatusRequest(Request):
+    """Say which model is loaded, how, and why so."""
+
+
+class StatusResult(Result):
+    state: str
+    model: str = ""
+    engine: str = ""
+    why: str = ""
+    device: str = ""
+    context: int = 0
+    parallel: int = 0
+    busy: int = 0
+    memory: int = 0
+    facts: tuple[str, ...] = ()
+    error: str = ""
+
+    def summary(self) -> str:
+        if self.state == "empty":
+            return "no model is loaded"
+        lines = [f"{self.model}: {self.state}", *([self.error] if self.error else [])]
+        if self.state == "ready":
+            lines += [f"engine: {self.engine}. {self.why}", f"device: {self.device}", *self.facts]
+            lines += [f"{self.context} tokens of context, {self.parallel} answers at once, {self.busy} under way"]
+            lines += [f"memory: {resources.size(self.memory)}"] if self.memory else []
+        return "\n".join(lines)
 
 
 class UnloadRequest(Request):
@@ -65,17 +112,31 @@ class ChatResult(Result):
 
 
 def estimate_load(request: LoadRequest) -> Needs:
-    model = models.resolve(request.model)
+    model, options = asked(request)
     now = client.status()
     if model.format == "remote" or (now.state == "ready" and now.model == model.ref):
         return Needs()
-    return Needs(ram=max(0, int(model.size * WEIGHTS_OVERHEAD) - now.rss))
+    weights = models.size_of(models.base_weights(model)) if model.format == "adapter" else model.size
+    need = int(devices.shrunk(weights, options.bits, wide=False) * WEIGHTS_OVERHEAD)
+    return Needs(ram=max(0, need - now.rss))
+
+
+def asked(request: LoadRequest) -> tuple[models.Model, Options]:
+    """The model to load, an adapter on its base where one is named, and how. Raises UserError."""
+    base = ""
+    model = models.resolve(request.model)
+    if request.adapter:
+        model, base = adapters.on_base(request.adapter, request.model)
+    options = Options(device=request.device, bits=request.bits, memory=request.memory, base=base)
+    return adapters.based(model, options), options
 
 
 @operation("models", "load", estimate=estimate_load)
 def load(request: LoadRequest, progress: Progress) -> LoadResult:
     began = time.monotonic()
-    now = client.load(request.model, engine=request.engine or None)
+    model, options = asked(request)
+    chosen = options if options != Options() else None
+    now = client.load(model.ref, engine=request.engine or None, options=chosen)
     took = time.monotonic() - began
     return LoadResult(
         model=now.model,
@@ -83,7 +144,26 @@ def load(request: LoadRequest, progress: Progress) -> LoadResult:
         why=now.why_engine,
         context=now.context,
         parallel=now.parallel,
+        facts=tuple(map(str, now.facts)),
         seconds=round(took, 2),
+    )
+
+
+@operation("models", "status")
+def status(request: StatusRequest, progress: Progress) -> StatusResult:
+    now = client.status()
+    return StatusResult(
+        state=now.state,
+        model=now.model,
+        engine=now.engine,
+        why=now.why_engine,
+        device=str(now.can.get("device", "")),
+        context=now.context,
+        parallel=now.parallel,
+        busy=now.busy,
+        memory=now.rss,
+        facts=tuple(map(str, now.facts)),
+        error=str(now.error) if now.error else "",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from core import registry
@@ -42,6 +42,8 @@ class Generation:
     stop: tuple[str, ...] = ()
     adapter: bool = True
     """False: answer as the base does, without the adapter that is loaded on it."""
+    model: str = ""
+    """Who is to answer, where a base and several adapters of it are loaded together; "": the one loaded last."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,12 @@ class Capabilities:
     """True only where its effect on the logits is proven by a test."""
     beams: bool = False
     seed: bool = True
+    adapters: bool = False
+    """Whether it keeps its base and takes further adapters of it: then it is an `Adapts`."""
+    bits: tuple[int, ...] = ()
+    """Bits a weight that it can shrink weights to while it loads them."""
+    spreads: bool = False
+    """Whether it can spread a model over several devices, within limits."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +84,32 @@ class Options:
     parallel: int = 0
     threads: int = 0
     device: str = ""
+    bits: int = 0
+    memory: str = ""
+    """Limits a device, as `devices.read_limits` takes them."""
+    base: str = ""
+    """Of an adapter: the base to load it on, where that isn't the one it names itself."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A sentence on what came of a load; its `{named}` fields come from `values`, so that pages can translate it."""
+
+    why: str
+    values: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.why.format(**self.values)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What came of a load: tokens a sequence, sequences at once, where it runs."""
+    """What came of a load: tokens a sequence, sequences at once, where it runs, and why so."""
 
     context: int
     parallel: int
     device: str = "cpu"
+    facts: tuple[Fact, ...] = ()
 
 
 class Engine(Protocol):
@@ -110,15 +135,25 @@ class Engine(Protocol):
     def unload(self) -> None: ...
 
 
+class Adapts(Protocol):
+    """What an engine whose `can.adapters` is true does besides."""
+
+    def adapt(self, model: Model) -> Loaded:
+        """Answer as this adapter of the loaded base, or as the base itself, from now on; others stay available.
+
+        Raises UserError where the adapter is broken or does not fit; then all is as it was.
+        """
+
+
 def engines() -> dict[str, Any]:
     """{name: class} of every engine, the preferred first."""
     found = {name: module.Engine for name, module in registry.plugins("core.inference.engines").items()}
     return dict(sorted(found.items(), key=lambda pair: pair[1].preference))
 
 
-def choose(model: Model, named: str | None = None) -> tuple[str, Any, str]:
-    """(name, class, why) of the engine for a model. Raises UserError if the named one can't."""
-    known = engines()
+def choose(model: Model, named: str | None = None, options: Options | None = None) -> tuple[str, Any, str]:
+    """(name, class, why) of the engine for a model. Raises UserError if the named one, or every one, can't."""
+    known, asked = engines(), options or Options()
     if named:
         if named not in known:
             raise UserError(
@@ -134,10 +169,42 @@ def choose(model: Model, named: str | None = None) -> tuple[str, Any, str]:
                 format=model.format,
                 able=", ".join(able),
             )
+        _refuse_load(named, known[named].can, model, asked)
         why = "It was chosen by hand."
         return named, known[named], why
-    name, made = next((name, made) for name, made in known.items() if model.format in made.can.formats)
+    reading = [(name, made) for name, made in known.items() if model.format in made.can.formats]
+    name, made = next((pair for pair in reading if _lacks(pair[1].can, model, asked) is None), reading[0])
+    _refuse_load(name, made.can, model, asked)
     return name, made, made.why
+
+
+def _lacks(can: Capabilities, model: Model, asked: Options) -> str | None:
+    """The option that an engine can't do for a model; None where it can do all."""
+    if asked.bits and (asked.bits not in can.bits or model.format == "gguf"):
+        return "bits"
+    if asked.memory and (not can.spreads or model.format == "gguf"):
+        return "memory"
+    return None
+
+
+def _refuse_load(name: str, can: Capabilities, model: Model, asked: Options) -> None:
+    lacks = _lacks(can, model, asked)
+    if lacks == "bits":
+        raise UserError(
+            "{engine} can't load {model} in {bits} bits.",
+            remedy="A Hugging Face folder can be loaded in 8 or 4 bits with the engine transformers; "
+            "of a GGUF file, choose one that is quantized.",
+            engine=name,
+            model=model.title,
+            bits=asked.bits,
+        )
+    if lacks == "memory":
+        raise UserError(
+            "{engine} can't keep {model} within limits of each device.",
+            remedy="Leave the limits out, or load a Hugging Face folder with the engine transformers.",
+            engine=name,
+            model=model.title,
+        )
 
 
 def refuse_impossible(title: str, can: Capabilities, request: Generation) -> None:

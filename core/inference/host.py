@@ -17,12 +17,13 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 
 from filelock import FileLock, Timeout
 
 from core.errors import UserError
 from core.inference import state
+from core.inference.adapters import base_folder, based
 from core.inference.api import Service, application
 from core.inference.engine import Options, choose
 from core.models import resolve
@@ -50,7 +51,8 @@ def main(argv: list[str]) -> None:
 
 
 def _serve_one(options: argparse.Namespace) -> int:
-    record = state.Record(os.getpid(), options.start, options.ref, oom_kills=state.oom_kills())
+    asked = {name: value for name, value in asdict(_asked(options)).items() if value}
+    record = state.Record(os.getpid(), options.start, options.ref, options=asked, oom_kills=state.oom_kills())
     state.write(record)
     try:
         _serve(options, record)
@@ -71,29 +73,48 @@ def _serve_one(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace, record: state.Record) -> None:
-    model = resolve(options.ref)
-    name, make, why = choose(model, options.engine or None)
+    asked = _asked(options)
+    model = based(resolve(options.ref), asked)
+    name, make, why = choose(model, options.engine or None, asked)
     engine = make()
     started = time.monotonic()
-    loaded = engine.load(model, Options(options.context, options.parallel, options.threads, options.device))
+    loaded = engine.load(model, asked)
     print(f"loaded {model.ref} with {name} in {time.monotonic() - started:.1f} s", flush=True)
     secret = secrets.token_urlsafe(32)
     state.write_token(secret)
     door = socket.create_server(("127.0.0.1", 0))
+    folder = base_folder(model, asked) if engine.can.adapters else None
     record = replace(
         record,
         address=f"http://127.0.0.1:{door.getsockname()[1]}",
-        title=model.title,
         engine=name,
         why_engine=why,
-        can={**asdict(engine.can), "device": loaded.device},
-        context=loaded.context,
-        parallel=loaded.parallel,
+        base=str(folder or ""),
     )
     service = Service(engine, model, loaded, secret)
+    record = _told(record, service)
+    service.on_adapted = lambda: state.write(_told(record, service))
     with _until_stopped(service, options.idle):
         _run(service, door, record)
     engine.unload()
+
+
+def _told(record: state.Record, service: Service) -> state.Record:
+    """The record with what the service says of itself now."""
+    return replace(
+        record,
+        ref=service.model.ref,
+        title=service.model.title,
+        can={**asdict(service.engine.can), "device": service.loaded.device},
+        context=service.loaded.context,
+        parallel=service.loaded.parallel,
+        facts=[asdict(fact) for fact in service.loaded.facts],
+        answers=[service.model.ref, *service.others],
+    )
+
+
+def _asked(options: argparse.Namespace) -> Options:
+    return Options(**{option.name: getattr(options, option.name) for option in fields(Options)})
 
 
 def _run(service: Service, door: socket.socket, record: state.Record) -> None:
@@ -140,10 +161,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--engine", default="")
     parser.add_argument("--start", default="")
     parser.add_argument("--idle", type=float, default=IDLE_SECONDS, help="seconds; 0: never")
-    parser.add_argument("--context", type=int, default=0)
-    parser.add_argument("--parallel", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--device", default="")
+    for option in fields(Options):
+        parser.add_argument(f"--{option.name}", type=type(option.default), default=option.default)
     return parser.parse_args(argv)
 
 

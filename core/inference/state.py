@@ -44,6 +44,14 @@ class Record:
     can: dict[str, Any] = field(default_factory=dict)
     context: int = 0
     parallel: int = 1
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    """What came of the load and why, as `engine.Fact`s."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What the load asked for, where it asked for anything."""
+    base: str = ""
+    """The folder of the weights that further adapters can go on; "" where none can."""
+    answers: list[str] = field(default_factory=list)
+    """As whom it answers when asked by name: `ref`, the base and other adapters that joined it."""
     oom_kills: int = 0
     """The container's count of out-of-memory kills when it started."""
 

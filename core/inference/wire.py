@@ -62,6 +62,7 @@ def read_request(body: dict[str, Any], *, chat: bool) -> Asked:
         grammar=text_field(body, "grammar") if body.get("grammar") is not None else None,
         stop=_stops(body.get("stop")),
         adapter=body.get("adapter") is not False,
+        model=str(body.get("model") or ""),
     )
     options = body.get("stream_options")
     usage = isinstance(options, dict) and options.get("include_usage") is True

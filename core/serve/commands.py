@@ -15,8 +15,9 @@ from tyro.conf import Positional
 
 from core import models, settings
 from core.errors import UserError
-from core.inference import client
+from core.inference import adapters, client
 from core.inference.commands import LoadRequest, estimate_load
+from core.inference.engine import Options
 from core.operation import Needs, Progress, Request, Result, operation
 from core.serve import tokens
 from core.serve.guard import Hosts, is_loopback
@@ -33,6 +34,7 @@ class ServeRequest(Request):
         default="", description="Model to serve; empty takes the default one", json_schema_extra={"picker": "model"}
     )
     engine: str = Field(default="", description="Engine to use; empty lets the host choose")
+    adapter: str = Field(default="", description="Adapter to serve it with: a name or a folder; its base is the model")
     host: str = Field(default="127.0.0.1", description="Address to listen on; another than loopback needs a token")
     port: int = Field(default=PORT, ge=0, le=65_535, description="Port to listen on; 0 takes a free one")
     allow_host: tuple[str, ...] = Field(
@@ -84,12 +86,24 @@ class TokensResult(Result):
 
 
 def estimate(request: ServeRequest) -> Needs:
+    if request.adapter and request.model:
+        return estimate_load(LoadRequest(model=request.model, adapter=request.adapter))
+    if request.adapter:
+        return estimate_load(LoadRequest(model=request.adapter))
     return estimate_load(LoadRequest(model=request.model or settings.read().default_model, engine=request.engine))
+
+
+def _served(request: ServeRequest) -> tuple[models.Model, Options | None]:
+    """The model to serve, and the base it is loaded on where that isn't the one it names. Raises UserError."""
+    if not request.adapter:
+        return models.resolve(request.model or settings.read().default_model), None
+    model, base = adapters.on_base(request.adapter, request.model)
+    return model, Options(base=base) if base else None
 
 
 def plan(request: ServeRequest) -> list[str]:
     hosts = Hosts(request.host, request.allow_host)
-    model = models.resolve(request.model or settings.read().default_model)
+    model, _ = _served(request)
     return [
         f"load {model.title} (licence: {model.card.license or 'not declared'})",
         f"listen on {request.host}:{request.port or 'a free port'}, {_who(needs_token(hosts))}",
@@ -106,8 +120,8 @@ def serve(request: ServeRequest, progress: Progress) -> ServeResult:
     began = time.monotonic()
     with contextlib.ExitStack() as ending:
         listening = ending.enter_context(_listening(request.host, request.port))
-        ref = request.model or settings.read().default_model
-        upstream = Upstream(ref, engine=request.engine, name=request.name, log=progress.log)
+        model, options = _served(request)
+        upstream = Upstream(model.ref, engine=request.engine, options=options, name=request.name, log=progress.log)
         ending.enter_context(_unloaded_at_the_end(upstream.model))
         upstream.open()
         ending.callback(upstream.close)
@@ -233,7 +247,10 @@ def _unloaded_at_the_end(model: models.Model) -> Iterator[None]:
             while (now := client.status()).busy and time.monotonic() < until:
                 time.sleep(0.1)
             if now.model == model.ref and now.state in ("ready", "loading") and not now.busy:
-                client.unload()
+                if before.state == "ready" and before.pid == now.pid:  # our adapter had joined what was there
+                    client.load(before.model)
+                else:
+                    client.unload()
 
 
 def _address(host: str, port: int) -> str:

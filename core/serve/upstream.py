@@ -14,7 +14,7 @@ from pathlib import Path
 from core.errors import UserError
 from core.inference import client
 from core.inference.client import Answer, Asks, Client
-from core.inference.engine import Generation, HostGone, Piece, PromptTooLong
+from core.inference.engine import Generation, HostGone, Options, Piece, PromptTooLong
 from core.models import Model, resolve
 from core.serve.refused import Refused
 
@@ -26,10 +26,19 @@ class Stopped(Exception):
 
 
 class Upstream:
-    def __init__(self, ref: str, *, engine: str = "", name: str = "", log: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        ref: str,
+        *,
+        engine: str = "",
+        options: Options | None = None,
+        name: str = "",
+        log: Callable[[str], None] = print,
+    ) -> None:
         self.model: Model = resolve(ref)
         self.name = name or _public_name(self.model)
         self._engine = engine or None
+        self._options = options
         self._log = log
         self._lock = threading.Lock()
         self._client: Client | None = None
@@ -38,7 +47,7 @@ class Upstream:
         """Load the model, or find it loaded. Raises UserError as loading does."""
         with self._lock:
             if self.model.format != "remote":
-                client.load(self.model.ref, engine=self._engine)
+                client.load(self.model.ref, engine=self._engine, options=self._options)
             self._client = client.connect(self.model.ref)
             return self._client
 

@@ -19,6 +19,7 @@ from core.extract.one import extract_text
 from core.inference import client
 from core.inference.decoding import Decoding
 from tests.core.test_serve import started
+from tests.core.tiny_llama import make_tiny_adapter, make_tiny_llama
 
 pytestmark = pytest.mark.model
 HELLO: Any = [{"role": "user", "content": "Say hello with an emoji 😀"}]
@@ -117,3 +118,33 @@ def test_what_it_loaded_is_unloaded_with_it(served: tuple[subprocess.Popen, str]
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert client.status().state == "empty"
+
+
+def test_an_adapter_is_served_on_the_base_that_is_loaded_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("KNOWLM_STUDIO_HOME", str(home))
+    base = make_tiny_llama(tmp_path / "base")
+    adapter = make_tiny_adapter(base, tmp_path / "tuned", seed=1)
+
+    def own(ref: Path) -> str:
+        return client.connect(str(ref)).complete("Hello", Decoding(max_tokens=12)).text
+
+    try:
+        pid, alone = client.load(str(base)).pid, own(base)
+        with started(home, "--model", str(base), "--adapter", str(adapter)) as (process, url):
+            library = openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=120)
+            assert [model.id for model in library.models.list()] == ["tuned"]
+            answer = library.completions.create(model="tuned", prompt="Hello", max_tokens=12, temperature=0)
+            assert answer.choices[0].text == own(adapter) != alone
+            assert own(base) == alone
+            assert client.status().pid == pid
+            client.load(str(adapter))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        now = client.status()
+        assert (now.pid, now.model) == (pid, str(base))  # it was there before the server was
+    finally:
+        client.unload()

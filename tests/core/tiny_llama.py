@@ -11,7 +11,7 @@ TEMPLATE = (
 )
 
 
-def make_tiny_llama(folder: Path, *, context: int = 256) -> Path:
+def make_tiny_llama(folder: Path, *, context: int = 256, hidden: int = 64) -> Path:
     """Write a Hugging Face folder that transformers loads; its answers are noise, but always the same noise."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -28,7 +28,7 @@ def make_tiny_llama(folder: Path, *, context: int = 256) -> Path:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(vocabulary),
-        hidden_size=64,
+        hidden_size=hidden,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
@@ -37,5 +37,21 @@ def make_tiny_llama(folder: Path, *, context: int = 256) -> Path:
         eos_token_id=1,
         pad_token_id=1,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    LlamaForCausalLM(config).save_pretrained(str(folder))
+    return folder
+
+
+def make_tiny_adapter(
+    base: Path, folder: Path, *, seed: int, rank: int = 4, targets: tuple[str, ...] = ("q_proj", "up_proj")
+) -> Path:
+    """Write a random LoRA on a folder's model, strong enough to change what it says."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    config = LoraConfig(r=rank, lora_alpha=16 * rank, target_modules=list(targets), init_lora_weights=False)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base, local_files_only=True), config).save_pretrained(
+        str(folder)
+    )
     return folder

@@ -60,12 +60,19 @@ def _loaded(status: client.HostStatus) -> None:
             st.caption(
                 t("on {engine}, {context} tokens of context, {parallel} at once",
                   engine=status.engine, context=status.context, parallel=status.parallel),
-                width="content", help=t(status.why_engine) if status.why_engine else None,
+                width="content", help=_why(status),
             )  # fmt: skip
             if st.button(t("Unload"), key="models.unload", icon=":material/eject:"):
                 with errors_shown():
                     client.unload()
                     st.rerun()
+
+
+def _why(status: client.HostStatus) -> str | None:
+    """What the engine's choice, the device, the bits and the adapter come from, a paragraph each."""
+    told = [t(status.why_engine)] if status.why_engine else []
+    told += [plain(t(fact.why, **fact.values)) for fact in status.facts]
+    return "\n\n".join(told) or None
 
 
 def _loading(ref: str) -> None:

@@ -1,6 +1,7 @@
 """Hugging Face transformers on torch: the reference engine. Folders as they are published, beams, any device torch has.
 
-One answer at a time: torch's random numbers are shared by the whole process.
+One answer at a time: torch's random numbers are shared by the whole process. The base stays while adapters of it
+come and go; each answer is given by the one that its request names.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from core import models, resources
 from core.errors import UserError
+from core.inference import devices, hf_weights
+from core.inference.adapters import Adapters
 from core.inference.engine import (
     Capabilities,
+    Fact,
     Finish,
     Generation,
     Loaded,
@@ -44,45 +49,84 @@ class Engine:
     why: ClassVar[str] = "transformers reads Hugging Face folders as they are, and can follow several beams."
     preference: ClassVar[int] = 20
     can = Capabilities(
-        formats=("huggingface", "adapter", "gguf"), devices=("cpu", "cuda"), grammar=True, lora=True, beams=True
+        formats=("huggingface", "adapter", "gguf"),
+        devices=("cpu", "cuda"),
+        grammar=True,
+        lora=True,
+        beams=True,
+        adapters=True,
+        bits=(8, 4),
+        spreads=True,
     )
 
     def __init__(self) -> None:
         self._model: Any = None
+        self._adapters: Adapters | None = None
         self._tokenizer: Any = None
         self._grammar_tokenizer: Any = None
         self._context = 0
+        self._loaded = Loaded(0, 1)
         self._turn = threading.Lock()
         self._stopped: Stopped = lambda: False
 
     def load(self, model: Model, options: Options) -> Loaded:
         import torch
 
-        growth = GGUF_GROWTH if model.format == "gguf" else OVERHEAD
-        device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        size = model.size + (models.size_of(models.base_weights(model)) if model.format == "adapter" else 0)
-        need = int(size * growth)
-        for shortage in resources.shortages(Needs(ram=need) if device == "cpu" else Needs(vram=need)):
+        weights = hf_weights.of(model)
+        wide = hf_weights.dtype_of(weights) == "float32"
+        held = devices.shrunk(models.size_of(weights), options.bits, wide=wide) if weights else model.size
+        need = int(held * (OVERHEAD if weights else GGUF_GROWTH) + (model.size if model.format == "adapter" else 0))
+        cards = hf_weights.cards()
+        # bitsandbytes keeps no part of a model in RAM beside a GPU
+        ram = 0 if cards and (options.bits or hf_weights.quantized(weights)) else resources.ram()[1]
+        placed = devices.place(need, cards, ram, device=options.device, memory=options.memory)
+        for shortage in resources.shortages(Needs(ram=need)) if placed.device == "cpu" else ():
             raise shortage
         torch.set_num_threads(options.threads or resources.cores())
-        self._read(model, device)
-        self.can = replace(type(self).can, lora=model.format == "adapter")
+        self._read(model, weights, placed, options)
         trained = int(getattr(self._model.config, "max_position_embeddings", 0) or 2048)
         self._context = min(options.context or trained, trained)
         self._watch_layers()
-        return Loaded(self._context, 1, device)
+        facts = (placed.fact, *hf_weights.bits_told(options.bits, self._model, weights))
+        self._loaded = Loaded(self._context, 1, hf_weights.device_told(self._model), facts)
+        self._adapters = Adapters(self._model, placed.limits)
+        # a base that accelerate moves between devices as it computes takes one adapter, when that is loaded with it
+        keeps = model.format != "gguf" and not hf_weights.is_offloaded(self._model)
+        self.can = replace(type(self).can, adapters=keeps)
+        return self.adapt(model)
+
+    def adapt(self, model: Model) -> Loaded:
+        """Answer as this adapter of the loaded base, or as the base, from now on. Waits for the answer under way."""
+        if self._adapters is None:
+            raise RuntimeError("no model is loaded")
+        with self._turn:
+            try:
+                self._adapters.add(model)
+            except Exception as error:  # the library lets through what any file format's reader raises
+                raise _unreadable(model, error) from error
+            self.can = replace(self.can, lora=model.format == "adapter")
+        if model.format != "adapter":
+            return self._loaded
+        why = "The adapter {adapter} is on the base {base}."
+        if self.can.adapters:
+            why = "The adapter {adapter} is on the base {base}, which stays in memory when another takes its place."
+        fact = Fact(why, {"adapter": model.title, "base": models.base_weights(model).name})
+        return replace(self._loaded, facts=(*self._loaded.facts, fact))
 
     def generate(self, request: Generation, stop: threading.Event) -> Iterator[Piece]:
-        refuse_impossible(self.title, self.can, request)
+        there = self._adapters is not None and self._adapters.any
+        refuse_impossible(self.title, replace(self.can, lora=there), request)
         seed = request.decoding.seed if request.decoding.seed is not None else secrets.randbelow(2**31)
 
         def work(put: Put, stopped: Stopped) -> None:
             with self._turn:
                 self._stopped = stopped
-                prompt = self._prompt(request)
-                answer = _Answer(self._model, self._tokenizer, request, seed)
-                with self._as_asked(request):
-                    answer.run(prompt, self._context - len(prompt), self._grammar(request), put)
+                if self._adapters is None:
+                    raise RuntimeError("no model is loaded")
+                prompt, grammar = self._prompt(request), self._grammar(request)
+                with self._adapters.answering(request.model, tuned=request.adapter) as model, _memory_may_end():
+                    answer = _Answer(model, self._tokenizer, request, seed)
+                    answer.run(prompt, self._context - len(prompt), grammar, put)
 
         yield from pump(work, stop)
 
@@ -90,9 +134,9 @@ class Engine:
         return len(self._tokenizer(text)["input_ids"])
 
     def unload(self) -> None:
-        self._model = self._tokenizer = self._grammar_tokenizer = None
+        self._model = self._adapters = self._tokenizer = self._grammar_tokenizer = None
 
-    def _read(self, model: Model, device: str) -> None:
+    def _read(self, model: Model, weights: Path | None, placed: devices.Placement, options: Options) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
@@ -100,34 +144,25 @@ class Engine:
         logging.disable_progress_bar()
         if model.path is None:
             raise TypeError("a model of this engine has files")
-        gguf = {"gguf_file": model.path.name} if model.format == "gguf" else {}
-        base = models.base_weights(model) if model.format == "adapter" else model.path
-        folder = base.parent if gguf else base
+        gguf = {"gguf_file": model.path.name} if weights is None else {}
+        folder = weights or model.path.parent
         common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, **gguf}
+        packed = bool(options.bits) or hf_weights.quantized(weights)
+        how = hf_weights.how_to_place(placed, packed=packed)
+        how |= hf_weights.how_to_shrink(options.bits, weights)
+        # half precision on a processor is slow, and some operations lack it
+        on_cpu = placed.device == "cpu" or "cpu" in placed.limits
+        dtype: Any = torch.bfloat16 if on_cpu and hf_weights.dtype_of(weights) == "float16" else "auto"
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, **common)
             self._model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32 if gguf else "auto", low_cpu_mem_usage=True, **common
+                folder, dtype=torch.float32 if gguf else dtype, low_cpu_mem_usage=True, **common, **how
             )
-            if device == "cpu" and self._model.dtype == torch.float16:  # slow, and some operations lack it
+            if not how and placed.device == "cpu" and self._model.dtype == torch.float16:
                 self._model.to(torch.bfloat16)
-            if model.format == "adapter":
-                from peft import PeftModel
-
-                self._model = PeftModel.from_pretrained(self._model, str(model.path))
-            self._model.to(device).eval()
+            self._model.eval()
         except Exception as error:  # the library lets through what any file format's reader raises
-            raise UserError(
-                "transformers can't load {path}: {why}",
-                remedy="The files may be incomplete or of a kind it doesn't know: "
-                "download them again, or choose another model.",
-                path=model.path,
-                why=str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__,
-            ) from error
-
-    def _as_asked(self, request: Generation) -> Any:
-        """Within it the model answers with its adapter or, where that was asked for, without."""
-        return contextlib.nullcontext() if request.adapter else self._model.disable_adapter()
+            raise _unreadable(model, error) from error
 
     def _watch_layers(self) -> None:
         """Let a stop take effect in the middle of a long prompt: looked for before each layer."""
@@ -176,6 +211,32 @@ class Engine:
         if self._grammar_tokenizer is None:
             self._grammar_tokenizer = grammar_tokenizer(self._tokenizer, self._model.config.vocab_size)
         return Constraint(self._grammar_tokenizer, request.grammar)
+
+
+def _unreadable(model: Model, error: Exception) -> UserError:
+    if isinstance(error, UserError):
+        return error
+    return UserError(
+        "transformers can't load {path}: {why}",
+        remedy="The files may be incomplete or of a kind it doesn't know: "
+        "download them again, or choose another model.",
+        path=model.path,
+        why=str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__,
+    )
+
+
+@contextlib.contextmanager
+def _memory_may_end() -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise UserError(
+            "The GPU's memory ran out in the middle of an answer.",
+            remedy="Shorten the text, or load the model in fewer bits, with a smaller context or over more devices.",
+        ) from error
 
 
 class _Answer:
