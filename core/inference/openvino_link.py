@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
@@ -23,105 +26,130 @@ class Gone(Exception):
     """The process could not load the model, or died; says why."""
 
 
+@dataclass
+class _Life:
+    """One process, and who waits to hear from it."""
+
+    process: subprocess.Popen[bytes]
+    loaded: SimpleQueue[dict[str, Any]] = field(default_factory=SimpleQueue)
+    heard: dict[int, SimpleQueue[Event]] = field(default_factory=dict)
+    over: str = ""
+    """Why it has ended."""
+
+
 class Link:
     def __init__(self, given: dict[str, Any]) -> None:
         self._given = given
-        self._process: subprocess.Popen[bytes] | None = None
+        self._life: _Life | None = None
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._starting = threading.Lock()
         self._numbers = itertools.count(1)
-        self._heard: dict[int, SimpleQueue[Event]] = {}
 
     @property
     def pid(self) -> int:
         """The process that computes; 0 while there is none."""
-        return self._process.pid if self._process is not None else 0
+        return self._life.process.pid if self._life is not None else 0
 
     def begin(self) -> None:
         """Start the process; it loads while the caller does something else. `ready` waits for it."""
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "core.inference.openvino_child"],
             cwd=paths.PROJECT,
             env=os.environ | models.OFFLINE,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,
         )
-        self._send(self._given)
+        self._life = _Life(process)
+        threading.Thread(target=self._watch, args=(self._life,), daemon=True).start()
+        self._send(self._life, self._given)
 
     def ready(self) -> dict[str, Any]:
         """What the process tells once it has loaded the model. Raises Gone."""
-        process = self._process
-        if process is None or process.stdout is None:
+        if self._life is None:
             raise Gone("it was not started")
-        line = process.stdout.readline()
-        told: dict[str, Any] = json.loads(line) if line else {"failed": _death(process)}
+        told = self._life.loaded.get()
         if "failed" in told:
             self.close()
             raise Gone(told["failed"])
-        threading.Thread(target=self._listen, args=(process,), daemon=True).start()
         ready: dict[str, Any] = told["ready"]
         return ready
 
     def ask(self, **asked: Any) -> tuple[int, SimpleQueue[Event]]:
         """Put a request to the process, which is started again if it has died. Raises Gone."""
         with self._starting:
-            if self._process is None or self._process.poll() is not None:
+            if self._life is None or self._life.over or self._life.process.poll() is not None:
                 self.begin()
                 self.ready()
+            life = self._life
+        if life is None:
+            raise Gone("it was unloaded")
         number, events = next(self._numbers), SimpleQueue[Event]()
         with self._lock:
-            self._heard[number] = events
-        self._send({"add": number, **asked})
+            if life.over:
+                raise Gone(life.over)
+            life.heard[number] = events
+        self._send(life, {"add": number, **asked})
         return number, events
 
     def cancel(self, number: int) -> None:
         """Its events go on until ("ended", "cancelled")."""
-        self._send({"cancel": number})
+        if self._life is not None:
+            self._send(self._life, {"cancel": number})
 
     def close(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
+        life, self._life = self._life, None
+        if life is None:
             return
-        if process.stdin is not None:
-            process.stdin.close()  # it ends when its input does
+        if life.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                life.process.stdin.close()  # it ends when its input does
         try:
-            process.wait(PATIENCE)
+            life.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            life.process.kill()
+            life.process.wait()
 
-    def _send(self, message: dict[str, Any]) -> None:
-        process = self._process
-        if process is None or process.stdin is None:
-            return
+    def _send(self, life: _Life, message: dict[str, Any]) -> None:
         line = json.dumps(message).encode() + b"\n"
-        try:
-            with self._lock:
-                process.stdin.write(line)
-                process.stdin.flush()
-        except (OSError, ValueError):  # it has died: whoever waits hears it from `_listen`
-            pass
+        # a process that has died is told of by `_watch`
+        with self._writing, contextlib.suppress(OSError, ValueError):
+            if life.process.stdin is not None:
+                life.process.stdin.write(line)
+                life.process.stdin.flush()
 
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        for line in process.stdout or ():
-            told = json.loads(line)
-            for number, ids in told["tokens"]:
-                self._tell(number, ("tokens", ids))
-            for number, how in told["ended"]:
-                self._tell(number, ("ended", how), last=True)
-        why = _death(process)
+    def _watch(self, life: _Life) -> None:
+        """Wait for the process's end, and tell it to everybody who waits for an answer."""
+        listening = threading.Thread(target=self._listen, args=(life,), daemon=True)
+        listening.start()
+        code = life.process.wait()
+        if os.name != "nt":
+            # after a crash in the library, a copy of the process may be left behind, which holds the pipes open
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(life.process.pid, signal.SIGKILL)
+        listening.join(PATIENCE)
+        why = f"its process ended with signal {-code}" if code < 0 else f"its process ended with code {code}"
+        life.loaded.put({"failed": why})
         with self._lock:
-            waiting, self._heard = self._heard, {}
+            life.over = why
+            waiting, life.heard = life.heard, {}
         for events in waiting.values():
             events.put(("gone", why))
 
-    def _tell(self, number: int, event: Event, *, last: bool = False) -> None:
+    def _listen(self, life: _Life) -> None:
+        for line in life.process.stdout or ():
+            told = json.loads(line)
+            if "tokens" not in told:
+                life.loaded.put(told)
+                continue
+            for number, ids in told["tokens"]:
+                self._tell(life, number, ("tokens", ids))
+            for number, how in told["ended"]:
+                self._tell(life, number, ("ended", how), last=True)
+
+    def _tell(self, life: _Life, number: int, event: Event, *, last: bool = False) -> None:
         with self._lock:
-            events = self._heard.pop(number, None) if last else self._heard.get(number)
+            events = life.heard.pop(number, None) if last else life.heard.get(number)
         if events is not None:
             events.put(event)
-
-
-def _death(process: subprocess.Popen[bytes]) -> str:
-    code = process.wait()
-    return f"its process ended with signal {-code}" if code < 0 else f"its process ended with code {code}"

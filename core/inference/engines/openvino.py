@@ -82,6 +82,12 @@ class Engine:
     def load(self, model: Model, options: Options) -> Loaded:
         if model.path is None:
             raise TypeError("a GGUF model has a file")
+        if options.device not in ("", "cpu"):
+            raise UserError(
+                "OpenVINO computes on the processor here, not on {device}.",
+                remedy="Leave the device out, or load the model with the engine llamacpp.",
+                device=options.device,
+            )
         made = plan(model.size, read_shape(model.path), options, resources.ram()[1])
         threads = options.threads or resources.cores()
         given = {"path": str(model.path), "threads": threads, "parallel": made.parallel}
