@@ -1,10 +1,12 @@
 """The shared page itself: two tabs, and the same functions for programs (API and MCP). Its texts are Gradio's i18n.
 
-What visitors, texts and models write never becomes HTML: the chat renders no Markdown, notices are escaped.
+What visitors, texts and models write never becomes HTML: the chat renders no Markdown, and what it and notices are
+given is escaped.
 """
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -73,17 +75,18 @@ def _chat_tab(room: Room, labels: Labels) -> None:
             tokens = gr.Slider(1, longest, min(512, longest), step=1, label=t("Longest answer, in tokens"))
 
         async def talk_on(
-            said: str, before: list[dict[str, Any]], system: str, temperature: float, tokens: float,
+            said: str | None, before: list[dict[str, Any]], system: str | None, temperature: float, tokens: float,
             request: gr.Request,
         ) -> AsyncGenerator[tuple[Any, Any, str]]:  # fmt: skip
             words = _words(room, request)
+            said, system = said or "", system or ""
             if not said.strip():
                 yield gr.skip(), gr.skip(), words.t("Write something first.")
                 return
             messages = [*_messages(before), {"role": "user", "content": said}]
             told = [{"role": "system", "content": system}] if system.strip() else []
             answer = ""
-            yield "", messages, words.t("Waiting…")
+            yield "", _drawn(messages), words.t("Waiting…")
             try:
                 pieces = room.chat(_who(request), told + messages, temperature=temperature, max_tokens=int(tokens))
                 async with aclosing(pieces):
@@ -93,7 +96,7 @@ def _chat_tab(room: Room, labels: Labels) -> None:
                             continue
                         answer += piece.text
                         shown = [*messages, {"role": "assistant", "content": answer}] if answer else messages
-                        yield gr.skip(), shown, _ended(piece, words)
+                        yield gr.skip(), _drawn(shown), _ended(piece, words)
             except UserError as error:
                 _tell(words, error)
 
@@ -103,7 +106,7 @@ def _chat_tab(room: Room, labels: Labels) -> None:
             trigger(talk_on, inputs, [message, talk, status], **private) for trigger in (send.click, message.submit)
         ]
         stop.click(None, cancels=runs, **private)
-        clear.click(None, js="() => [[], '']", outputs=[talk, status], cancels=runs, **private)
+        clear.click(lambda: ([], ""), None, [talk, status], cancels=runs, **private)  # js= would need eval
 
 
 def _extract_tab(room: Room, labels: Labels) -> None:
@@ -138,18 +141,17 @@ def _extract_tab(room: Room, labels: Labels) -> None:
                 with gr.Accordion("JSON", open=False):
                     raw = gr.JSON(show_label=False)
         which.change(
-            None, js=f"(which) => ({{__type__: 'update', visible: which === '{OWN}'}})", inputs=[which], outputs=[own],
-            api_visibility="private",
-        )  # fmt: skip
+            lambda which: gr.update(visible=which == OWN), which, own, api_visibility="private", show_progress="hidden"
+        )
 
         async def read(
-            text: str, which: str, own: str, task: str, request: gr.Request
+            text: str | None, which: str, own: str | None, task: str, request: gr.Request
         ) -> AsyncGenerator[tuple[Any, ...]]:
             words = _words(room, request)
             nothing = [gr.skip()] * (2 + len(tables))
             yield (words.t("Waiting…"), *nothing)
             try:
-                items = room.extract(_who(request), _body(text, which, own, task))
+                items = room.extract(_who(request), _body(text or "", which, own or "", task))
                 async with aclosing(items):
                     async for item in items:
                         if isinstance(item, Waiting):
@@ -248,6 +250,11 @@ def _ended(piece: Piece, words: Words) -> str:
     return f"{told} · {words.t('cut at its longest length')}" if piece.finish == "length" else told
 
 
+def _drawn(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """For the chat, which reads HTML also where it renders no Markdown."""
+    return [message | {"content": harmless(message["content"])} for message in messages]
+
+
 def _messages(before: list[dict[str, Any]]) -> list[dict[str, str]]:
     """The conversation as the browser sent it: whatever it holds, only plain texts of the two sides are taken."""
     found = []
@@ -256,7 +263,7 @@ def _messages(before: list[dict[str, Any]]) -> list[dict[str, str]]:
         if isinstance(content, list):
             content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
         if message.get("role") in ("user", "assistant") and isinstance(content, str):
-            found.append({"role": message["role"], "content": content})
+            found.append({"role": message["role"], "content": html.unescape(content)})
     return found
 
 
@@ -283,7 +290,8 @@ def _shown(found: dict[str, Any], words: Words) -> tuple[Any, ...]:
     rows = results.tables(found, words)
     tables = [gr.update(value=table.rows, headers=table.headers, visible=bool(table.rows)) for table in rows]
     spans, colours = results.marked(found)
-    said = [words.t("{count} records", count=sum(len(table.rows) for table in rows)), *found["warnings"]]
+    warnings = [words.error(UserError.from_dict(one)) for one in found["provenance"]["warnings"]]
+    said = [words.t("{count} records", count=sum(len(table.rows) for table in rows)), *warnings]
     return (" · ".join(said), gr.update(value=spans, color_map=colours), *tables, found)
 
 
