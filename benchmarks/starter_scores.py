@@ -26,7 +26,7 @@ from core.operation import Silent
 from core.records import Extraction
 from train.starter import gold as sets
 
-KINDS = ("re-fewrel", "re-unseen", "re-semeval", "ner", "eehand", "ee")
+KINDS = ("re-fewrel", "re-unseen", "re-unseen6", "re-semeval", "ner", "eehand", "ee")
 TASK: dict[str, Task] = {"re": "re", "ner": "ner", "ee": "ee", "eehand": "ee"}
 
 
@@ -85,7 +85,7 @@ def measure(given: argparse.Namespace) -> None:
 
 
 def kind_of(name: str) -> str:
-    return name if name.startswith("re-") else name.split("-")[0]
+    return "-".join(name.split("-")[: 2 if name.startswith("re-") else 1])
 
 
 def predicted(file: Path, task: Task, out: Path, given: argparse.Namespace) -> list[Extraction]:

@@ -33,8 +33,8 @@ def create(system: str = "") -> Conversation:
 
 def read(conversation: str) -> Conversation | None:
     """One with its messages, a running answer as far as it has come; None if it is gone."""
-    kept = chat_store.read(conversation)
-    return None if kept is None else replace(kept, tree=tuple(map(_as_far, kept.tree)))
+    with chat_store.opened() as store:
+        return _read_in(store, conversation)
 
 
 def message(number: int) -> Message | None:
@@ -146,7 +146,7 @@ def set_system(conversation: str, system: str) -> None:
 
 def delete(conversation: str) -> None:
     """Forget a conversation; answers that run are stopped."""
-    kept = chat_store.read(conversation)
+    kept = read(conversation)
     for running in kept.tree if kept is not None else ():
         if running.running:
             stop(running.id)
@@ -185,7 +185,7 @@ def _kept(conversation: str) -> Conversation:
 
 def _free(store: sqlite3.Connection, conversation: str) -> Conversation:
     """The conversation, if no answer is being written in it."""
-    kept = chat_store.read_in(store, conversation)
+    kept = _read_in(store, conversation)
     if kept is None:
         raise UserError("This conversation was deleted.", remedy="Start a new one.")
     if kept.running is not None:
@@ -216,7 +216,12 @@ def _start(conversation: str, answers: list[int], way: Way, also: Way | None) ->
     return answers[0]
 
 
+def _read_in(store: sqlite3.Connection, conversation: str) -> Conversation | None:
+    kept = chat_store.read_in(store, conversation)
+    return None if kept is None else replace(kept, tree=tuple(map(_as_far, kept.tree)))
+
+
 def _as_far(found: Message) -> Message:
-    """A running answer with what has come since it was last written down."""
-    text = chat_answer.text_of(found.id) if found.role == "assistant" and not found.finish else None
-    return found if text is None else replace(found, text=text)
+    """A running answer with what has come since it was last written down; it is not lost while it runs here."""
+    text = chat_answer.text_of(found.id) if found.finish in ("", "lost") else None
+    return found if text is None else replace(found, text=text, finish="")

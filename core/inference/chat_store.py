@@ -113,11 +113,6 @@ def conversations() -> list[Conversation]:
         return [Conversation(*row) for row in rows]
 
 
-def read(conversation: str) -> Conversation | None:
-    with opened() as store:
-        return read_in(store, conversation)
-
-
 def read_in(store: sqlite3.Connection, conversation: str) -> Conversation | None:
     row = store.execute(
         "SELECT id, title, system, changed, leaf FROM conversations WHERE id = ?", (conversation,)

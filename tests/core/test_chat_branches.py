@@ -204,6 +204,19 @@ def test_a_killed_process_loses_no_more_than_a_moment_of_its_answer(stub: serve_
     assert read(talk.id).messages[-1].text.startswith(kept.text)
 
 
+def test_an_answer_that_only_waits_long_for_the_processor_is_not_lost(way: Way) -> None:
+    talk = chat.create()
+    answer = chat.ask(talk.id, "SLOW", way)
+    with chat_store.opened() as store:
+        store.execute("UPDATE messages SET beat = beat - 60")
+    assert read(talk.id).messages[-1].running
+    with pytest.raises(UserError, match="still being written"):
+        chat.go_on(talk.id, way)
+    chat.stop(answer)
+    chat.wait(answer)
+    assert read(talk.id).messages[-1].finish == "cancelled"
+
+
 def test_a_conversation_is_exported_with_all_its_versions(way: Way) -> None:
     talk = chat.create("Be kind.")
     chat.wait(chat.ask(talk.id, "你好 / 😀", way, files=[File("a.md", "```\ncode\n```")]))

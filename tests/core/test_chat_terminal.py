@@ -233,7 +233,7 @@ def test_ctrl_c_stops_the_answer_and_stays(stub: serve_stub.Server) -> None:
     assert stub.left.wait(3)
     assert seen.count("word") < 90
     os.write(main, "say \x16\x1b[2J 好\n".encode())
-    seen = _until(main, "tokens/s")
+    seen = _until(main, "first after")
     assert "You said: say [2J 好" in seen
     os.write(main, b"/quit\n")
     assert process.wait(10) == 0

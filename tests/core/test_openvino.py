@@ -97,7 +97,7 @@ def test_every_grammar_of_extraction_is_taken(engine: Engine, dialect: str, task
 
 
 def test_names_and_signs_that_the_library_reads_otherwise_are_written_otherwise(engine: Engine) -> None:
-    grammar = 'root ::= true 2nd | true # or\ntrue ::= "a\n"\n2nd ::= . [\\]^"]'
+    grammar = 'root ::= true nd | true # or\ntrue ::= "a\\n"\nnd ::= . [\\]^"]'
     assert text(ask(engine, "a", grammar, temperature=1.0, seed=1)).startswith("a\n")
 
 

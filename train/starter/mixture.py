@@ -62,16 +62,16 @@ ALIEN = {
 
 WEIGHTS = {
     "fewrel": 20.0,
-    "crossner": 20.0,
-    "events": 17.0,
-    "written_relations": 18.0,
-    "written_events": 10.0,
-    "relations": 6.0,
-    "entities": 4.0,
-    "coarse": 2.0,
-    "semeval": 2.0,
-    "wnut": 1.5,
-    "no_events": 1.5,
+    "crossner": 19.0,
+    "written_relations": 26.0,
+    "events": 14.0,
+    "written_events": 9.0,
+    "relations": 5.0,
+    "entities": 3.0,
+    "coarse": 1.5,
+    "semeval": 1.5,
+    "wnut": 1.0,
+    "no_events": 1.0,
 }
 """Shares of the rows."""
 UNSURE = {"relations_work": ("occupation",), "relations_culture": ("character", "alias")}
