@@ -8,7 +8,8 @@ from core import models, resources
 from core.errors import UserError
 from core.models import Model
 from ui.i18n import t
-from ui.parts.add_model import add_endpoint, add_local
+from ui.parts.add_model import add_local
+from ui.parts.endpoint_form import add_endpoint
 from ui.parts.errors import plain
 from ui.parts.model_choice import ModelChoice, language_name, use
 from ui.parts.model_offers import model_offers, one_file, running_downloads
