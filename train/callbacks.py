@@ -62,10 +62,10 @@ class GiveBackMemory(TrainerCallback):
 
     Each pass asks for blocks of ever different sizes. Taken from the kernel and given back each time, clearing their
     pages costs a fifth of the time; kept, they add up in pieces, by about 100 MB a step. So they are kept, and given
-    back when they come to a quarter more than the first steps needed.
+    back when they come to a tenth more than the first steps needed.
     """
 
-    GROWTH = 1.25
+    GROWTH = 1.1
     FIRST = 3
     """Steps."""
     TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # malloc.h

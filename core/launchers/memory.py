@@ -10,6 +10,7 @@ P parameters, T trained ones, b bytes a number (2 in bf16 and fp16, 4 in fp32), 
                   with checkpointing: b t (layers x hidden) and one layer's share of the above
     logits        12 t V: fp32 logits, their softmax and its gradient, if every token of a pass were an answer
     ZeRO          2 divides gradients and moments by r (12 of 16 bytes), 3 all but activations; offload moves it to RAM
+    kept          on a processor 0.45 of activations and logits once more
     besides       0.9 GB of libraries in RAM, on a GPU 0.8 GB of context and kernels there
 
 Time is 2 P t FLOPs a pass forward and twice that backward (adapters: once, as no weight gradients are needed;
@@ -29,6 +30,8 @@ from core.weights.checkpoint import open_checkpoint
 
 ITEM = {"bf16": 2, "fp16": 2, "fp32": 4}
 LIBRARIES, CONTEXT = 900_000_000, 800_000_000
+KEPT = 0.45
+"""Of a pass's numbers, on a processor: blocks of earlier passes' sizes that malloc keeps (train.callbacks)."""
 BYTES_A_TOKEN = 3.5
 """Of the files, markup included. English prose has 4.2, Chinese 3, JSON's keys and quotes are learnt by no one."""
 START = 15.0
@@ -138,14 +141,14 @@ def needs(model: Shape, how: Training, out: Path | None = None) -> Needs:
         if how.zero == 3:
             moved, weights = moved + weights, 0
     dropped = copied if how.method != "full" and how.dropout else 0
-    work = weights + copies + moments + item * how.tokens * activations(model, how.checkpointing, dropped)
-    work += 12 * how.tokens * model.vocabulary
+    passing = item * how.tokens * activations(model, how.checkpointing, dropped) + 12 * how.tokens * model.vocabulary
+    work = weights + copies + moments + passing
     disk = _disk(model, how, trained)
     if how.cuda:
         # One process reads the weights into RAM and hands them on, tensor by tensor.
         ram = how.local * (LIBRARIES + moved) + max(1_500_000_000, model.file_bytes // 4)
         return Needs(ram=ram, vram=work + CONTEXT, disk=disk, disk_at=out)
-    return Needs(ram=how.local * (LIBRARIES + work + moved), disk=disk, disk_at=out)
+    return Needs(ram=how.local * (LIBRARIES + work + int(KEPT * passing) + moved), disk=disk, disk_at=out)
 
 
 def activations(model: Shape, checkpointing: bool, dropped: int) -> int:
