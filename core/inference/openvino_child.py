@@ -22,6 +22,11 @@ PROBE = "Marie Curie (1867–1934) didn't  stop\n\tin 巴黎, 12345."
 """Cut into the same tokens by two tokenizers, they are the same one."""
 
 
+def stay_silent() -> None:
+    """Importing the library tells its makers so, from a copy of the process: without this module it doesn't."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+
+
 class Pipeline:
     """The library's pipeline, and how it is built."""
 
@@ -106,7 +111,8 @@ class _Lines:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to answer
     lines = _Lines()
-    (given,) = lines.take(wait=True)
+    given = lines.take(wait=True)[0]
+    stay_silent()
     try:
         pipeline = Pipeline(given)
         lines.tell(ready=pipeline.told())

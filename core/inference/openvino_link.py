@@ -125,7 +125,7 @@ class Link:
         listening.start()
         code = life.process.wait()
         if os.name != "nt":
-            # after a crash in the library, a copy of the process may be left behind, which holds the pipes open
+            # a copy that some library made of the process would hold the pipes open
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(life.process.pid, signal.SIGKILL)
         listening.join(PATIENCE)

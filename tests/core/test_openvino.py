@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from core.inference.gguf_header import Shape
 from core.inference.openvino_grammar import ebnf
 from core.inference.prompting import chat_ids, prompt_ids
 from core.models import resolve
+from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.model
 
@@ -122,6 +125,13 @@ def test_a_file_cut_short_is_refused_by_name(starter: Path, tmp_path: Path) -> N
     short.write_bytes(starter.read_bytes()[: 8 << 20])
     with pytest.raises(UserError, match=r"short\.gguf"):
         Engine().load(resolve(str(short)), Options())
+
+
+def test_importing_the_library_tells_nobody() -> None:
+    words = "from core.inference.openvino_child import stay_silent; stay_silent(); import openvino.tools.ovc as ovc; "
+    words += "print(type(ovc.telemetry).__module__)"
+    told = subprocess.run([sys.executable, "-c", words], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
 
 
 @pytest.mark.soak
