@@ -40,7 +40,8 @@ class Shared:
     stub: serve_stub.Server
 
     def client(self, secret: str = PASSWORD) -> Client:
-        return Client(self.url, auth=("visitor", secret), verbose=False, download_files=False, analytics_enabled=False)
+        options: Any = {"verbose": False, "download_files": False, "analytics_enabled": False}
+        return Client(self.url, auth=("visitor", secret), httpx_kwargs={"timeout": 60}, **options)
 
     def http(self, **headers: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=60)
@@ -101,7 +102,7 @@ def test_no_file_of_this_machine_can_be_read_and_none_be_left(shared: Shared) ->
         page = http.get("/")
         assert "default-src 'self'" in page.headers["content-security-policy"]
         for path in ("/gradio_api/file=/etc/hostname", "/file=/etc/hostname", "/gradio_api/proxy=http://x.hf.space/",
-                     "/monitoring", "/gradio_api/runs", "/gradio_api/dev/reload", "/static/..%2f..%2f..%2fREADME.md"):  # fmt: skip
+                     "/monitoring", "/gradio_api/runs", "/gradio_api/dev/reload", "/static/..%2f..%2fcli"):  # fmt: skip
             assert http.get(path).status_code in (403, 404), path
         assert http.post("/gradio_api/upload", files={"files": b"x"}).status_code == 404
         assert http.post("/gradio_api/call/chat", content=iter([b"{}"])).status_code == 411
@@ -130,7 +131,16 @@ def test_cancelling_ends_the_computation(shared: Shared) -> None:
     while not job.outputs() and time.monotonic() < until:
         time.sleep(0.05)
     job.cancel()
-    assert shared.stub.left.wait(10)
+    assert shared.stub.left.wait(8)
+
+
+def test_who_leaves_ends_the_computation(shared: Shared) -> None:
+    shared.stub.left.clear()
+    with shared.http(authorization=f"Bearer {PASSWORD}") as http:
+        number = http.post("/gradio_api/call/chat", json={"data": ["SLOW", "", 0, 50]}).json()["event_id"]
+        with http.stream("GET", f"/gradio_api/call/chat/{number}") as answer:
+            assert "word" in next(line for line in answer.iter_lines() if line.startswith("data: "))
+    assert shared.stub.left.wait(8)  # of the ten seconds that it would take
 
 
 def test_a_visitor_has_so_many_requests_and_no_more(shared: Shared) -> None:
