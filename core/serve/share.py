@@ -63,7 +63,7 @@ class ShareRequest(Request):
     per_minute: int = Field(
         default=20, ge=0, description="Requests that a visitor without a token may make a minute; 0: no limit"
     )
-    at_once: int = Field(default=2, ge=1, le=64, description="Requests that a visitor may have waiting or running")
+    per_visitor: int = Field(default=2, ge=1, le=64, description="Requests that a visitor may have waiting or running")
     queue: int = Field(default=20, ge=1, le=60, description="Requests that may wait, of all visitors together")
     characters: int = Field(
         default=8000,

@@ -14,7 +14,7 @@ from ui.parts.errors import errors_shown, plain, show_error
 
 OPERATION = "share"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - offered by name, and refused without a password
-FORM = ("port", "per_minute", "at_once", "characters")
+FORM = ("port", "per_minute", "per_visitor", "characters")
 
 
 def share_card() -> None:
@@ -129,10 +129,10 @@ def _settings() -> dict[str, int]:
         labels = {
             "port": t("Port"),
             "per_minute": t("Requests a minute, a visitor"),
-            "at_once": t("At once, a visitor"),
+            "per_visitor": t("At once, a visitor"),
             "characters": t("Longest text, in characters"),
         }
-        bounds = {"port": (1024, 65_535), "per_minute": (0, 10_000), "at_once": (1, 64), "characters": (100, 200_000)}
+        bounds = {"port": (1024, 65_535), "per_minute": (0, 10_000), "per_visitor": (1, 64), "characters": (100, 200_000)}
         return {
             name: int(
                 st.number_input(

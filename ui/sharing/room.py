@@ -46,7 +46,7 @@ class Room:
     """Who waits for a place, in order."""
 
     def __post_init__(self) -> None:
-        self.visits = Visits(self.wanted.per_minute, self.wanted.at_once)
+        self.visits = Visits(self.wanted.per_minute, self.wanted.per_visitor)
         self.desk = Desk(max(1, self.upstream.connected().parallel))
 
     async def chat(
