@@ -60,7 +60,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
         patch.setenv("TOKEN", tokens.add("Ada", per_minute=2, per_day=0))
         environment = {**os.environ, share_password.VARIABLE: PASSWORD, "PYTHONUNBUFFERED": "1"}
         with serve_stub.running() as stub:
-            words = ["--model", stub.ref, "--port", "0", "--per-minute", "100", "--per-visitor", "2", "--characters", "500"]
+            words = [
+                "--model",
+                stub.ref,
+                "--port",
+                "0",
+                "--per-minute",
+                "100",
+                "--per-visitor",
+                "2",
+                "--characters",
+                "500",
+            ]
             command = [sys.executable, "-m", "core", "share", *words]
             pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
             with subprocess.Popen(command, cwd=paths.PROJECT, env=environment, text=True, **pipes) as process:

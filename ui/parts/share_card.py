@@ -132,7 +132,12 @@ def _settings() -> dict[str, int]:
             "per_visitor": t("At once, a visitor"),
             "characters": t("Longest text, in characters"),
         }
-        bounds = {"port": (1024, 65_535), "per_minute": (0, 10_000), "per_visitor": (1, 64), "characters": (100, 200_000)}
+        bounds = {
+            "port": (1024, 65_535),
+            "per_minute": (0, 10_000),
+            "per_visitor": (1, 64),
+            "characters": (100, 200_000),
+        }
         return {
             name: int(
                 st.number_input(
