@@ -27,6 +27,8 @@ class Dialect:
     """Fields whose defaults would change an answer behind one's back."""
     grammar: str = ""
     """Where a GBNF grammar goes: a field, or `outer.inner`; empty where it takes none."""
+    compiles: bool = False
+    """Whether it compiles each new grammar before it decodes (xgrammar), beside which decoding waits."""
     go_on: dict[str, bool] = field(default_factory=dict)
     """What makes it go on with a last message of the assistant instead of answering it."""
     seeds: bool = False
@@ -44,9 +46,9 @@ DIALECTS = {
     "llama.cpp": Dialect(
         {"top_k": "top_k", _PENALTY: "repeat_penalty"}, always={"min_p": 0.0}, grammar="grammar", seeds=True
     ),
-    "vllm": Dialect(_SAMPLED, -1, grammar="structured_outputs.grammar", go_on=_VLLM_GOES_ON, seeds=True),
-    "old vllm": Dialect(_SAMPLED, -1, grammar="guided_grammar", go_on=_VLLM_GOES_ON, seeds=True),
-    "sglang": Dialect(_SAMPLED, -1, grammar="ebnf", go_on={"continue_final_message": True}),
+    "vllm": Dialect(_SAMPLED, -1, grammar="structured_outputs.grammar", compiles=True, go_on=_VLLM_GOES_ON, seeds=True),
+    "old vllm": Dialect(_SAMPLED, -1, grammar="guided_grammar", compiles=True, go_on=_VLLM_GOES_ON, seeds=True),
+    "sglang": Dialect(_SAMPLED, -1, grammar="ebnf", compiles=True, go_on={"continue_final_message": True}),
     "ollama": Dialect(seeds=True),
 }
 
@@ -60,6 +62,10 @@ class Found:
     beams: bool = False
     context: int = 0
     parallel: int = PARALLEL
+
+    @property
+    def compiles(self) -> bool:
+        return DIALECTS.get(self.kind, OPENAI).compiles
 
 
 Page = Callable[[str], dict[str, Any]]

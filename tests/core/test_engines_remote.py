@@ -585,7 +585,9 @@ def test_llama_cpps_server_says_what_it_has_and_gets_its_own_names(server: Any) 
 
 def test_vllm_is_told_to_take_all_tokens_and_which_seed(server: Any) -> None:
     server.behaviour |= {"/v1/models": models("small", owned_by="vllm"), "/v1/completions": saying("fine")}
-    told = opened(server).answer(Generation(Decoding(temperature=1.0), "x"))
+    engine = opened(server)
+    assert engine.can.grammar and engine.can.compiles
+    told = engine.answer(Generation(Decoding(temperature=1.0), "x"))
     [asked] = asked_bodies(server)
     assert asked["top_k"] == -1
     assert told["knowlm"]["seed"] == asked["seed"]

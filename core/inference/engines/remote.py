@@ -56,6 +56,7 @@ class Engine:
             self.can.formats,
             self.can.devices,
             grammar=all(one.grammar for one in found),
+            compiles=any(one.compiles for one in found),
             beams=all(one.beams for one in found),
             seed=all(server.dialect.seeds for server in self._pool.servers if server.looked),
         )
