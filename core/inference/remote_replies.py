@@ -66,7 +66,9 @@ def check(response: httpx.Response, url: str) -> None:
             place=response.headers.get("location", "?").split("?")[0][:200],
         )
     error = _refusal(response, url)
-    if status in (408, 425, 429) or (status >= 500 and status != 501):
+    # a 500 that is told in JSON is the server's own verdict on this request; asked again, it would say the same
+    told = status == 500 and "json" in response.headers.get("content-type", "")
+    if status in (408, 425, 429) or (status >= 500 and status != 501 and not told):
         raise Lost(error, asked=asked_to_wait(response.headers), blamed=status != 500)
     raise error
 

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers import models as tokens
 
 from core import paths
+from core.errors import UserError
 from core.extract import schema as schemas
 from core.extract.dialects import studio
 from core.jobs import store
@@ -228,7 +229,8 @@ def ended(workspace: Path, tiny: Path, rows: Path) -> Path:
 
 def with_result(out: Path, word: str, low: float, high: float) -> None:
     verdict = {"before": 4.0, "after": 2.5, "low": low, "high": high, "samples": 12, "word": word}
-    data = {"rows": 13, "trained": 11, "validated": 12, "doubles": 1, "leaks": 0, "refused": 2, "reasons": ["a:1: no"]}
+    reasons = [{"where": "a:1", "why": UserError("no", remedy="none").to_dict()}]
+    data = {"rows": 13, "trained": 11, "validated": 12, "doubles": 1, "leaks": 0, "refused": 2, "reasons": reasons}
     (out / "result.json").write_text(json.dumps({"steps": 30, "tokens": 999, "verdict": verdict, "data": data}))
 
 
