@@ -32,7 +32,7 @@ def test_a_conversation(starter_workspace: Path, app: App, page: Page) -> None:
 
     settings.write(settings.Settings(language="en"))
     page.goto(f"{app.url}/chat")
-    page.get_by_role("button", name="Load").click(timeout=PATIENCE)
+    page.get_by_role("button", name=re.compile("^(play_arrow )?Load ")).click(timeout=PATIENCE)
     box = page.get_by_placeholder("Ask something")
     expect(box).to_be_enabled(timeout=PATIENCE)
 

@@ -77,16 +77,6 @@ def test_a_model_is_trained_from_rows_to_a_merged_model(app: App, page: Page, ti
     page.reload()
     page.get_by_text(re.compile("samples trained on")).wait_for(timeout=PATIENCE)
 
-    page.get_by_role("button", name="Try it in Extract").click()  # the adapter on its base, both asked
-    page.get_by_text("One text").click()
-    page.get_by_role("button", name="An English sentence").click()
-    page.get_by_text("Compare with its base alone").click()
-    page.get_by_role("button", name="Extract", exact=True).click()
-    page.get_by_text("Its base alone", exact=True).wait_for(timeout=PATIENCE)
-    page.get_by_text("The exact prompt and the raw answer").click()
-    expect(page.get_by_text("Answer of its base alone").first).to_be_visible(timeout=PATIENCE)
-
-    page.goto(f"{app.url}/train")
     page.get_by_role("button", name="Merge it into its model").click()
     page.get_by_role("button", name="Write it as GGUF").click(timeout=PATIENCE)
     page.get_by_role("button", name="Try it in Chat").wait_for(timeout=PATIENCE)
@@ -94,11 +84,6 @@ def test_a_model_is_trained_from_rows_to_a_merged_model(app: App, page: Page, ti
     assert (paths.models() / "sayings" / "hf" / "config.json").is_file()
     assert list((paths.models() / "sayings").glob("*.gguf"))
     assert [job.state for job in store.all_jobs()].count("done") >= 4
-    page.get_by_role("button", name="Try it in Chat").click()
-    box = page.get_by_placeholder("Ask something")
-    box.fill("Say a.", timeout=PATIENCE)
-    box.press("Enter")
-    page.get_by_text("complete").or_(page.get_by_role("button", name="Continue")).first.wait_for(timeout=PATIENCE)
 
 
 def fill(page: Page, label: str, value: str) -> None:

@@ -102,13 +102,12 @@ def to_a_model(training: Training) -> None:
             st.caption(t("{quant}: half the size, nearly lossless; runs on any machine.", quant=QUANT), width="content")
         else:
             _try(gguf.parent.name, main=True)
-    if not gguf.exists():
+    if is_merged and not gguf.exists():
         with st.container(horizontal=True, vertical_alignment="center"):
-            own = method == "full" or not is_merged
-            _try(str(training.out) if own else f"{training.out.name}/hf", main=False, adapter=not is_merged)
+            _try(str(training.out) if method == "full" else f"{training.out.name}/hf", main=False)
 
 
-def _try(ref: str, *, main: bool, adapter: bool = False) -> None:
+def _try(ref: str, *, main: bool) -> None:
     """Chat and Extract with it; before it is a GGUF file it is loaded as it is, which takes more memory."""
     if st.button(
         t("Try it in Chat"), type="primary" if main else "secondary", icon=":material/chat:", key="train.chat"
@@ -120,10 +119,7 @@ def _try(ref: str, *, main: bool, adapter: bool = False) -> None:
     if st.button(t("Try it in Extract"), icon=":material/data_object:", key="train.extract"):
         model_choice.use(ref)
         st.switch_page("views/extract.py")
-    if adapter:
-        st.caption(t("Both load the adapter on its base, and can leave it out, to compare."), width="content")
-    else:
-        st.caption(t("To compare, extract from the same rows once with it and once with the model it came from."))
+    st.caption(t("To compare, extract from the same rows once with it and once with the model it came from."))
 
 
 def places(training: Training) -> tuple[Path, Path]:
