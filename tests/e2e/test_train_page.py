@@ -79,8 +79,8 @@ def test_a_model_is_trained_from_rows_to_a_merged_model(app: App, page: Page, ti
 
     page.get_by_role("button", name="Merge it into its model").click()
     page.get_by_role("button", name="Write it as GGUF").click(timeout=PATIENCE)
-    page.get_by_role("button", name="Try it in Chat").wait_for(timeout=PATIENCE)
-    page.get_by_text("Merging the adapter").wait_for(state="detached")
+    page.get_by_text("Writing the GGUF file").wait_for(timeout=PATIENCE)
+    page.get_by_text("Writing the GGUF file").wait_for(state="detached", timeout=PATIENCE)
     assert (paths.models() / "sayings" / "hf" / "config.json").is_file()
     assert list((paths.models() / "sayings").glob("*.gguf"))
     assert [job.state for job in store.all_jobs()].count("done") >= 4
