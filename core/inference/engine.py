@@ -207,6 +207,15 @@ def _refuse_load(name: str, can: Capabilities, model: Model, asked: Options) -> 
         )
 
 
+def too_long(tokens: int, context: int) -> PromptTooLong:
+    return PromptTooLong(
+        "The prompt has {tokens} tokens; this model's context holds {context}.",
+        remedy="Shorten the text, or load the model with a larger context.",
+        tokens=tokens,
+        context=context,
+    )
+
+
 def refuse_impossible(title: str, can: Capabilities, request: Generation) -> None:
     """Raise UserError for what a request asks and the engine can't do, and for an empty prompt."""
     if request.grammar is not None and not can.grammar:

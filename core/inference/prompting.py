@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from core.errors import UserError
+from core.inference.engine import Generation, too_long
+
 Form = Literal["raw", "chat", "alpaca"]
 Messages = Sequence[dict[str, str]]
 
@@ -53,6 +56,21 @@ def chat_ids(tokenizer: Any, messages: Messages) -> list[int]:
         return prompt_ids(tokenizer, NO_TEMPLATE.format(text=text))
     text = chat_text(tokenizer, messages, going_on=messages[-1]["role"] == "assistant")
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def asked_ids(tokenizer: Any, request: Generation, context: int) -> list[int]:
+    """Tokens of a request's prompt or messages. Raises UserError: the template refuses them, or they leave no room."""
+    try:
+        ids = chat_ids(tokenizer, request.messages) if request.messages else prompt_ids(tokenizer, request.prompt or "")
+    except Exception as error:  # templates are programs: they raise what they like
+        raise UserError(
+            "The model's chat template refuses these messages: {why}",
+            remedy="Use the roles system, user and assistant in turn, the last one from the user.",
+            why=str(error).splitlines()[0] if str(error) else type(error).__name__,
+        ) from error
+    if len(ids) >= context:
+        raise too_long(len(ids), context)
+    return ids
 
 
 def answer_ids(tokenizer: Any, answer: str) -> list[int]:

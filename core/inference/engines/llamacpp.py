@@ -27,8 +27,8 @@ from core.inference.engine import (
     Loaded,
     Options,
     Piece,
-    PromptTooLong,
     refuse_impossible,
+    too_long,
 )
 from core.inference.gguf_header import Shape, read_shape
 from core.inference.pump import Put, Stopped, pump
@@ -247,15 +247,6 @@ def _refusal(error: dict) -> UserError:
             why=why,
         )
     return UserError("The engine refused the request: {why}", remedy="Change the request and try again.", why=why)
-
-
-def too_long(tokens: int, context: int) -> PromptTooLong:
-    return PromptTooLong(
-        "The prompt has {tokens} tokens; this model's context holds {context}.",
-        remedy="Shorten the text, or load the model with a larger context.",
-        tokens=tokens,
-        context=context,
-    )
 
 
 def _door(address: str, key: str) -> httpx.Client:

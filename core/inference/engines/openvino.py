@@ -20,7 +20,6 @@ from core.inference.engine import (
     Loaded,
     Options,
     Piece,
-    PromptTooLong,
     refuse_impossible,
 )
 from core.inference.gguf_header import Shape, read_shape
@@ -28,7 +27,7 @@ from core.inference.openvino_answer import Answer
 from core.inference.openvino_child import PROBE
 from core.inference.openvino_link import Gone, Link
 from core.inference.openvino_schedule import BLOCK
-from core.inference.prompting import chat_ids, prompt_ids
+from core.inference.prompting import asked_ids
 from core.inference.pump import Put, Stopped, pump
 from core.models import Model
 from core.operation import Needs
@@ -122,7 +121,7 @@ class Engine:
         def work(put: Put, stopped: Stopped) -> None:
             if self._link is None:
                 raise RuntimeError("no model is loaded")
-            prompt = self._prompt(request)
+            prompt = asked_ids(self._tokenizer, request, self._context)
             answer = Answer(self._link, self._tokenizer, self._ends, prompt, put)
             answer.run(request, seed, self._context - len(prompt), self._follower(request), stopped)
 
@@ -135,27 +134,6 @@ class Engine:
         if self._link is not None:
             self._link.close()
         self._link = self._tokenizer = self._grammar_tokenizer = None
-
-    def _prompt(self, request: Generation) -> list[int]:
-        try:
-            if request.messages:
-                ids = chat_ids(self._tokenizer, list(request.messages))
-            else:
-                ids = prompt_ids(self._tokenizer, request.prompt or "")
-        except Exception as error:  # templates are programs: they raise what they like
-            raise UserError(
-                "The model's chat template refuses these messages: {why}",
-                remedy="Use the roles system, user and assistant in turn, the last one from the user.",
-                why=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            ) from error
-        if len(ids) >= self._context:
-            raise PromptTooLong(
-                "The prompt has {tokens} tokens; this model's context holds {context}.",
-                remedy="Shorten the text, or load the model with a larger context.",
-                tokens=len(ids),
-                context=self._context,
-            )
-        return ids
 
     def _follower(self, request: Generation) -> Any:
         """Follows the answer through its grammar; raises UserError where that is broken. None without one."""

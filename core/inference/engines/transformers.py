@@ -26,10 +26,9 @@ from core.inference.engine import (
     Loaded,
     Options,
     Piece,
-    PromptTooLong,
     refuse_impossible,
 )
-from core.inference.prompting import chat_ids, prompt_ids
+from core.inference.prompting import asked_ids
 from core.inference.pump import Put, Stopped, pump
 from core.inference.text import Characters, StopAt
 from core.models import Model
@@ -123,7 +122,7 @@ class Engine:
                 self._stopped = stopped
                 if self._adapters is None:
                     raise RuntimeError("no model is loaded")
-                prompt, grammar = self._prompt(request), self._grammar(request)
+                prompt, grammar = asked_ids(self._tokenizer, request, self._context), self._grammar(request)
                 with self._adapters.answering(request.model, tuned=request.adapter) as model, _memory_may_end():
                     answer = _Answer(model, self._tokenizer, request, seed)
                     answer.run(prompt, self._context - len(prompt), grammar, put)
@@ -176,29 +175,6 @@ class Engine:
             if isinstance(part, torch.nn.ModuleList):
                 for layer in part:
                     layer.register_forward_pre_hook(look)
-
-    def _prompt(self, request: Generation) -> list[int]:
-        try:
-            if request.messages:
-                ids = chat_ids(self._tokenizer, list(request.messages))
-            else:
-                ids = prompt_ids(self._tokenizer, request.prompt or "")
-        except UserError:
-            raise
-        except Exception as error:  # templates are programs: they raise what they like
-            raise UserError(
-                "The model's chat template refuses these messages: {why}",
-                remedy="Use the roles system, user and assistant in turn, the last one from the user.",
-                why=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            ) from error
-        if len(ids) >= self._context:
-            raise PromptTooLong(
-                "The prompt has {tokens} tokens; this model's context holds {context}.",
-                remedy="Shorten the text, or load the model with a larger context.",
-                tokens=len(ids),
-                context=self._context,
-            )
-        return ids
 
     def _grammar(self, request: Generation) -> Any:
         """A logits processor that allows only what the grammar does, or None."""
