@@ -5,15 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from core.errors import UserError
 from core.extract.one import extract_text
 from core.extract.schema import Schema, Task
 from core.inference import client as host
-from core.inference.client import Answer, Client
-from core.inference.decoding import Decoding
+from core.inference.client import Answer, Asks, Client
 from core.inference.engine import Generation
 from core.models import Model
 from core.records import Extraction
@@ -36,7 +35,7 @@ class Stopped(Exception):
     """The person did not want to wait any longer."""
 
 
-class Recorder:
+class Recorder(Asks):
     """Answers as its client does, in pieces, and puts what passes through into `calls`. `stop` ends the computation.
 
     `adapter` False: the base of a loaded adapter answers, without it.
@@ -46,27 +45,12 @@ class Recorder:
         self._client, self._stop, self._calls, self._adapter = client, stop, calls, adapter
         self.model, self.parallel, self.context, self.can = client.model, client.parallel, client.context, client.can
 
-    def complete(
-        self, prompt: str, decoding: Decoding, *, grammar: str | None = None, stop: tuple[str, ...] = ()
-    ) -> Answer:
-        return self._answer(prompt, Generation(decoding, prompt, (), grammar, stop, adapter=self._adapter))
-
-    def chat(
-        self,
-        messages: list[dict[str, str]],
-        decoding: Decoding,
-        *,
-        grammar: str | None = None,
-        stop: tuple[str, ...] = (),
-    ) -> Answer:
-        prompt = "\n\n".join(message["content"] for message in messages)
-        return self._answer(prompt, Generation(decoding, None, tuple(messages), grammar, stop, adapter=self._adapter))
-
-    def _answer(self, prompt: str, request: Generation) -> Answer:
-        call, begun = Call(prompt, self._adapter), time.monotonic()
+    def _answer(self, request: Generation) -> Answer:
+        shown = request.prompt or "\n\n".join(message["content"] for message in request.messages)
+        call, begun = Call(shown, self._adapter), time.monotonic()
         self._calls.append(call)
         last: Any = None
-        for last in self._client.pieces(request, self._stop):
+        for last in self._client.pieces(replace(request, adapter=self._adapter), self._stop):
             call.answer += last.text
             call.seconds = time.monotonic() - begun
         if self._stop.is_set() or last is None:
