@@ -51,10 +51,11 @@ class Metrics(TrainerCallback):
             elapsed = max(now - self._since, 1e-9)
             made["tokens_per_second"] = round((tokens - self._tokens_then) / elapsed, 1)
             made["seconds"] = round(elapsed, 2)
+            made["memory"] = logs["memory"] = _memory()
+            logs["tokens_per_second"] = made["tokens_per_second"]  # for the callbacks that follow
             self._since, self._tokens_then = now, tokens
         if made:
-            told = {"step": state.global_step, "total_steps": state.max_steps, "memory": _memory()}
-            _append(self._file, told | made)
+            _append(self._file, {"step": state.global_step, "total_steps": state.max_steps, "memory": _memory()} | made)
 
 
 class GiveBackMemory(TrainerCallback):

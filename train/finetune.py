@@ -128,7 +128,7 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
         train_dataset=Passes(plan),
         eval_dataset=Passes(plan) if request.eval_every else None,  # asked for by the Trainer; evaluate() reads its own
         processing_class=tokenizer,
-        callbacks=[metrics, stop, no_number, GiveBackMemory()],
+        callbacks=[metrics, stop, no_number, GiveBackMemory(), *_charts()],  # charts last: they take what metrics adds
     )
     metrics.trainer = trainer
     say(
@@ -199,7 +199,7 @@ def arguments(request: FinetuneRequest, device: str, precision: str, deepspeed: 
         dataloader_pin_memory=device == "cuda",
         remove_unused_columns=False,
         disable_tqdm=True,
-        report_to=["tensorboard"] if _has("tensorboard") else [],
+        report_to=[],
         deepspeed=str(deepspeed) if deepspeed else None,
         ddp_backend="gloo" if device == "cpu" and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
         ddp_find_unused_parameters=False,
@@ -328,10 +328,15 @@ def say(settings: Any, line: str) -> None:
         print(line, flush=True)
 
 
-def _has(package: str) -> bool:
+def _charts() -> list[Any]:
+    """TensorBoard's files, where it is installed."""
     import importlib.util
 
-    return importlib.util.find_spec(package) is not None
+    if importlib.util.find_spec("tensorboard") is None:
+        return []
+    from transformers.integrations import TensorBoardCallback
+
+    return [TensorBoardCallback()]
 
 
 if __name__ == "__main__":

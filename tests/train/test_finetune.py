@@ -121,7 +121,9 @@ def test_tensorboard_reads_what_a_training_wrote(train: Train, request_for: Make
     events = accumulator.EventAccumulator(str(folder)).Reload()
     told = {one.step: one.value for one in events.Scalars("train/loss")}
     assert told == pytest.approx(losses(out))
-    assert {"train/learning_rate", "eval/loss"} <= set(events.Tags()["scalars"])
+    assert {"train/learning_rate", "train/tokens_per_second", "train/memory", "eval/loss"} <= set(
+        events.Tags()["scalars"]
+    )
 
 
 def test_fp16_on_a_processor_is_told(train: Train, request_for: Make) -> None:
