@@ -9,7 +9,7 @@ import secrets
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from core import settings
 from core.errors import UserError
-from core.serve.commands import _address, _ended_by_signals, _listening
+from core.serve import lifetime
 from core.serve.guard import Hosts
 from core.serve.share import ADDRESS, PUBLIC, ShareRequest
 from core.serve.upstream import Upstream
@@ -50,7 +50,7 @@ def _share(request: ShareRequest, login: bool, password: str, say: Callable[...,
         say(log=line)
 
     with contextlib.ExitStack() as ending:
-        listening = ending.enter_context(_listening(request.host, request.port))
+        listening = ending.enter_context(lifetime.listening(request.host, request.port))
         ref = request.model or settings.read().default_model
         upstream = Upstream(ref, engine=request.engine, name=request.name, log=log)
         upstream.open()
@@ -60,13 +60,13 @@ def _share(request: ShareRequest, login: bool, password: str, say: Callable[...,
         door = _door(room, login, password, port, log)
 
         def opened() -> None:
-            address = _address(request.host, port)
+            address = lifetime.address(request.host, port)
             say(log=f"{ADDRESS}{address}", address=address)
             log(f"it shares {upstream.model.title}, licence: {upstream.model.card.license or 'not declared'}")
             if request.tunnel:
                 log(f"{PUBLIC}{_tunnel(door, port)}")
 
-        _serve(door, listening, room.desk.close, opened)
+        lifetime.serve(door, listening, room.desk.close, lifespan="on", grace=GRACE, opened=opened, ends=_ends)
         say(requests=room.requests, tokens=room.tokens)
 
 
@@ -148,41 +148,13 @@ def _own_client(door: Any, host: str, port: int) -> Callable[[], Any]:
                 options |= {"httpx_kwargs": {"trust_env": False}}
                 made.append(
                     Client(
-                        _address(everywhere.get(host, host), port), verbose=False, download_files=False,
+                        lifetime.address(everywhere.get(host, host), port), verbose=False, download_files=False,
                         analytics_enabled=False, _skip_components=False, **options,
                     )
                 )  # fmt: skip
             return made[0]
 
     return client
-
-
-def _serve(app: Any, listening: Any, end_work: Callable[[], None], opened: Callable[[], None]) -> None:
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield  # `_ended_by_signals` does
-
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                threading.Thread(target=opened, daemon=True, name="opened").start()
-
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="on", proxy_headers=False, server_header=False,
-        timeout_graceful_shutdown=GRACE, limit_concurrency=512,
-    )  # fmt: skip
-    server = Server(config)
-
-    def end() -> None:
-        server.should_exit = True
-        end_work()
-
-    _ends.append(end)
-    with _ended_by_signals(end):
-        server.run(sockets=[listening])
 
 
 def _end_with_stdin() -> None:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from pydantic import Field
@@ -15,16 +11,14 @@ from tyro.conf import Positional
 
 from core import models, settings
 from core.errors import UserError
-from core.inference import adapters, client
+from core.inference import adapters
 from core.inference.commands import LoadRequest, estimate_load
 from core.inference.engine import Options
 from core.operation import Needs, Progress, Request, Result, operation
-from core.serve import tokens
+from core.serve import lifetime, tokens
 from core.serve.guard import Hosts, is_loopback
 
 PORT = 8100
-GRACE = 3
-"""Seconds that answers under way have to end once the server is told to."""
 
 
 class ServeRequest(Request):
@@ -119,19 +113,19 @@ def serve(request: ServeRequest, progress: Progress) -> ServeResult:
     needed = needs_token(hosts)
     began = time.monotonic()
     with contextlib.ExitStack() as ending:
-        listening = ending.enter_context(_listening(request.host, request.port))
+        listening = ending.enter_context(lifetime.listening(request.host, request.port))
         model, options = _served(request)
         upstream = Upstream(model.ref, engine=request.engine, options=options, name=request.name, log=progress.log)
-        ending.enter_context(_unloaded_at_the_end(upstream.model))
+        ending.enter_context(lifetime.unloaded_at_the_end(upstream.model))
         upstream.open()
         ending.callback(upstream.close)
         door = Door(upstream, hosts, needed, request.body_limit << 20, progress.log)
-        address = _address(request.host, listening.getsockname()[1])
+        address = lifetime.address(request.host, listening.getsockname()[1])
         progress.log(f"serving {upstream.model.title} as “{upstream.name}” at {address}/v1, {_who(needed)}")
         progress.log(f"its licence: {upstream.model.card.license or 'not declared'}")
         if not is_loopback(request.host):
             progress.log("note: HTTP is not encrypted; beyond a network you trust, put a proxy with TLS in front")
-        _run(application(door), listening, door.desk.close)
+        lifetime.serve(application(door), listening, door.desk.close)
         return ServeResult(
             address=f"{address}/v1",
             model=upstream.model.ref,
@@ -160,101 +154,6 @@ def needs_token(hosts: Hosts) -> bool:
             remedy="Make one: `python -m core serve tokens add NAME`.",
         )
     return known
-
-
-def _run(app: Any, listening: socket.socket, end_work: Callable[[], None]) -> None:
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield  # `_ended_by_signals` does, and ends the model's work with it
-
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE,
-        timeout_keep_alive=30,
-        limit_concurrency=512,
-    )
-    server = Server(config)
-
-    def end() -> None:
-        server.force_exit = server.should_exit  # asked twice: at once
-        server.should_exit = True
-        end_work()
-
-    with _ended_by_signals(end):
-        server.run(sockets=[listening])
-
-
-@contextlib.contextmanager
-def _ended_by_signals(end: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and TERM call `end`. Who listened for them before (a job's worker) hears of them afterwards."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    heard: list[int] = []
-
-    def hear(number: int, frame: Any) -> None:
-        heard.append(number)
-        end()
-
-    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, hear) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    for number in dict.fromkeys(heard):
-        handler = before[number]
-        if callable(handler) and handler is not signal.default_int_handler:
-            handler(number, None)
-
-
-@contextlib.contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family)
-    except (OSError, UnicodeError) as error:
-        raise UserError(
-            "The server can't listen on {host}:{port}: {why}.",
-            remedy="Choose another port with --port, or an address of this machine with --host.",
-            host=host,
-            port=port,
-            why=getattr(error, "strerror", None) or error,
-        ) from error
-    with listening:
-        yield listening
-
-
-@contextlib.contextmanager
-def _unloaded_at_the_end(model: models.Model) -> Iterator[None]:
-    """What was loaded only for the server is unloaded with it, unless somebody uses it by then."""
-    local = model.format != "remote"
-    before = client.status() if local else None
-    try:
-        yield
-    finally:
-        if before is not None and not (before.state in ("ready", "loading") and before.model == model.ref):
-            until = time.monotonic() + GRACE  # what our callers asked is only just being stopped
-            while (now := client.status()).busy and time.monotonic() < until:
-                time.sleep(0.1)
-            if now.model == model.ref and now.state in ("ready", "loading") and not now.busy:
-                if before.state == "ready" and before.pid == now.pid:  # our adapter had joined what was there
-                    client.load(before.model)
-                else:
-                    client.unload()
-
-
-def _address(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _who(needed: bool) -> str:

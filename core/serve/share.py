@@ -23,8 +23,8 @@ from core.errors import UserError
 from core.inference.commands import LoadRequest, estimate_load
 from core.operation import Needs, Progress, Request, Result, operation
 from core.serve import share_password, tokens
-from core.serve.commands import _ended_by_signals, _unloaded_at_the_end
 from core.serve.guard import Hosts, is_loopback
+from core.serve.lifetime import ended_by_signals, unloaded_at_the_end
 
 PAGE = "ui.share"
 PORT = 7860
@@ -132,7 +132,7 @@ def share(request: ShareRequest, progress: Progress) -> ShareResult:
     began = time.monotonic()
     for line in warnings(request):
         progress.log(line)
-    with _unloaded_at_the_end(model):
+    with unloaded_at_the_end(model):
         seen = _follow(_start(), json.dumps(told), progress)
     return ShareResult(
         address=seen.get("address", ""),
@@ -212,7 +212,7 @@ def _follow(page: subprocess.Popen[str], told: str, progress: Progress) -> dict[
         killer.start()
 
     try:
-        with _ended_by_signals(end):
+        with ended_by_signals(end):
             stdin.write(told + "\n")
             stdin.flush()
             for line in page.stdout:
