@@ -82,7 +82,7 @@ def _parsed(file: Path, _changed: int, _size: int) -> Settings:
 
 def write(settings: Settings) -> None:
     """Replace the file at once; readable by its owner alone."""
-    _write_private(paths.settings_file(), settings.model_dump(mode="json"))
+    write_private(paths.settings_file(), settings.model_dump(mode="json"))
 
 
 def endpoint(ref: str) -> Endpoint | None:
@@ -106,7 +106,7 @@ def keep_key(url: str, key: str) -> None:
     """Keep a key for an endpoint's address; an empty one forgets it."""
     others = {address: own for address, own in _keys().items() if address != url}
     if key.strip() or len(others) < len(_keys()):
-        _write_private(_keys_file(), others | ({url: key.strip()} if key.strip() else {}))
+        write_private(_keys_file(), others | ({url: key.strip()} if key.strip() else {}))
 
 
 def _keys_file() -> Path:
@@ -128,7 +128,8 @@ def _keys() -> dict[str, str]:
         ) from error
 
 
-def _write_private(file: Path, content: Any) -> None:
+def write_private(file: Path, content: Any) -> None:
+    """JSON into a file that only its owner can read (0600), whole or not at all."""
     temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     text = json.dumps(content, ensure_ascii=False, indent=2)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:

@@ -14,7 +14,7 @@ import secrets
 import unicodedata
 from pathlib import Path
 
-from core import paths
+from core import paths, settings
 from core.errors import UserError
 
 VARIABLE = "KNOWLM_SHARE_PASSWORD"
@@ -26,12 +26,7 @@ _COST, _BLOCK, _LANES = 2**14, 8, 1
 
 def keep(password: str) -> None:
     """Remember the password's hash. Raises UserError for a short one."""
-    made = hashed(password)
-    place = _file()
-    temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-        json.dump({"password": made}, out)
-    temporary.replace(place)
+    settings.write_private(_file(), {"password": hashed(password)})
 
 
 def forget() -> None:
