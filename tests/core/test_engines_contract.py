@@ -148,6 +148,7 @@ def test_a_broken_grammar_is_refused_and_the_engine_lives_on(case: Case, grammar
     assert case.answer("x", grammar='root ::= "fine"') == "fine"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("way", ["stop", "close"])
 def test_stopping_ends_the_computation(case: Case, way: str) -> None:
     stop = threading.Event()
@@ -164,6 +165,7 @@ def test_stopping_ends_the_computation(case: Case, way: str) -> None:
     assert_flat(case.pid)
 
 
+@pytest.mark.alone
 def test_stopping_works_while_the_prompt_is_read(case: Case) -> None:
     stop = threading.Event()
     prompt = "word " * (max(40, case.loaded.context - 200) // (5 if case.loaded.context < 1000 else 1))

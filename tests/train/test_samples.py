@@ -18,7 +18,6 @@ from core.extract.schema import from_json
 from core.inference import prompting
 from core.inference.decoding import Decoding
 from core.inference.engine import Generation
-from core.inference.engines.transformers import Engine
 from core.models import Card, Model
 from tests.train.conftest import rows, written
 from train import samples, talks
@@ -39,15 +38,9 @@ THOUGHTLESS = (  # as of reasoning models: earlier answers lose a part of what t
 )
 
 
-def engine(tokenizer: Any) -> Engine:
-    made = Engine()
-    made._tokenizer, made._context = tokenizer, 100_000
-    return made
-
-
 def asked(tokenizer: Any, **what: Any) -> list[int]:
-    """The prompt of the engine that tokenizes here."""
-    return engine(tokenizer)._prompt(Generation(decoding=Decoding(), **what))
+    """The prompt as the engines that tokenize here make it."""
+    return prompting.asked_ids(tokenizer, Generation(decoding=Decoding(), **what), 100_000)
 
 
 def talk(*said: tuple[str, str], **rest: Any) -> Talk:
@@ -121,23 +114,23 @@ def test_a_model_trained_as_alpaca_is_asked_so_by_the_template_it_is_saved_with(
 
 
 class Client:
-    """Tokenizes like the engine, answers nothing."""
+    """Tokenizes like the engines, answers nothing."""
 
     parallel, context = 1, 0
     can: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, tokenizer: Any, form: Any) -> None:
-        self._engine = engine(tokenizer)
+        self._tokenizer = tokenizer
         card = Card(prompt_form=form, trained_for_extraction=True)
         self.model = Model("m", "huggingface", card)
         self.prompts: list[list[int]] = []
 
     def complete(self, prompt: str, *_: Any, **__: Any) -> Any:
-        self.prompts.append(self._engine._prompt(Generation(decoding=Decoding(), prompt=prompt)))
+        self.prompts.append(asked(self._tokenizer, prompt=prompt))
         raise StopIteration
 
     def chat(self, messages: Any, *_: Any, **__: Any) -> Any:
-        self.prompts.append(self._engine._prompt(Generation(decoding=Decoding(), messages=tuple(messages))))
+        self.prompts.append(asked(self._tokenizer, messages=tuple(messages)))
         raise StopIteration
 
 
