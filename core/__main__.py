@@ -81,7 +81,8 @@ def main(argv: list[str]) -> int:
 
 
 def _choose(known: dict[str, Operation], argv: list[str]) -> Operation | None:
-    return known.get(" ".join(argv[:2])) or (known.get(argv[0]) if argv else None)
+    """The longest key that the words begin with: `extract audit sample`, `extract run`, `chat`."""
+    return next((known[key] for words in (3, 2, 1) if (key := " ".join(argv[:words])) in known), None)
 
 
 def _overview(known: dict[str, Operation], argv: list[str]) -> str:
