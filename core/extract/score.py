@@ -12,21 +12,21 @@ rows of one source and id are put together first.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from core.errors import UserError
 from core.extract import resample
+from core.extract.evaluate_pieces import SLOTS, Item, Rules, pieces
 from core.extract.pairing import MISSING, pair
 from core.extract.schema import Task
-from core.records import Argument, Entity, Extraction, Span
+from core.records import Extraction
 
-Rules = Literal["strict", "iepile"]
-Slot = Literal["entity", "relation", "trigger", "argument"]
-SLOTS: dict[Task, tuple[Slot, ...]] = {"ner": ("entity",), "re": ("relation",), "ee": ("trigger", "argument")}
+__all__ = ["ALL", "SLOTS", "Comparison", "Figure", "Rules", "Scores", "Tally", "compare", "compared", "figure", "score"]
+
 Counts = tuple[int, int, int]
 """(gold, predicted, correct) of one document."""
 ALL = "all"
@@ -79,15 +79,6 @@ class Comparison:
     documents: int
 
 
-class _Item(NamedTuple):
-    """What is right or wrong as a whole. `located` False matches nothing."""
-
-    slot: Slot
-    type: str
-    key: tuple[Any, ...]
-    located: bool
-
-
 def score(
     gold: Iterable[Extraction],
     pred: Iterable[Extraction],
@@ -101,7 +92,7 @@ def score(
 
     `types`: score these alone; records of other types are ignored on both sides.
     """
-    tally = _Tally(types)
+    tally = Tally(types)
     for one, other in pair((gold, pred), merge=rules == "iepile", allow_missing=allow_missing):
         tally.add(_items(one, task, rules), _items(other, task, rules), other)
     return tally.scores(task, rules)
@@ -124,8 +115,13 @@ def compare(
         gold_count, old_count, old_right = _total(wanted, _asked(_items(old, task, rules), types))
         _, new_count, new_right = _total(wanted, _asked(_items(new, task, rules), types))
         documents[gold_count, old_count, old_right, new_count, new_right] += 1
+    return compared(documents)
+
+
+def compared(documents: Counter[tuple[int, ...]]) -> Comparison:
+    """`documents`: how many have which (gold, predicted before, right before, predicted after, right after)."""
     if not documents:
-        raise _nothing()
+        raise nothing()
     sums, draws = resample.totals(documents)
     old_f1, new_f1 = (_f1_of(sums, columns) for columns in _SIDES)
     gains = _f1_of(draws, _SIDES[1]) - _f1_of(draws, _SIDES[0])
@@ -148,73 +144,31 @@ def _f1_of(sums: np.ndarray, columns: tuple[int, int, int]) -> np.ndarray:
 # Records to items
 
 
-def _items(row: Extraction, task: Task, rules: Rules) -> Counter[_Item]:
+def _items(row: Extraction, task: Task, rules: Rules) -> Counter[Item]:
     """A document's items; under `strict` each once."""
-    made = {"ner": _entities, "re": _relations, "ee": _events}[task](row, rules)
-    return Counter(made) if rules == "iepile" else Counter(set(made))
+    return counted((piece.item for piece in pieces(row, task, rules)), rules)
 
 
-def _entities(row: Extraction, rules: Rules) -> Iterator[_Item]:
-    for entity in row.entities:
-        yield _Item("entity", entity.type, (_place(entity, row, rules),), _is_in(rules, entity))
-
-
-def _relations(row: Extraction, rules: Rules) -> Iterator[_Item]:
-    for one in row.relations:
-        key = (_place(one.head, row, rules), _place(one.tail, row, rules))
-        yield _Item("relation", one.relation, key, _is_in(rules, one.head, one.tail))
-
-
-def _events(row: Extraction, rules: Rules) -> Iterator[_Item]:
-    for event in row.events:
-        trigger = _place(event.trigger, row, rules)
-        yield _Item("trigger", event.type, (trigger,), _is_in(rules, event.trigger))
-        for one in event.arguments:
-            place = (one.role, _place(one, row, rules))
-            if rules == "iepile":
-                yield _Item("argument", event.type, place, True)
-            else:
-                yield _Item("argument", event.type, (trigger, *place), _is_in(rules, event.trigger, one))
-
-
-def _is_in(rules: Rules, *spans: Span | Entity | Argument) -> bool:
-    return rules == "iepile" or all(span.start is not None for span in spans)
-
-
-def _place(span: Span | Entity | Argument, row: Extraction, rules: Rules) -> Any:
-    """What must be equal of a span: under `iepile` its words, else its offsets (its words where it has none)."""
-    start, end = span.start, span.end
-    if start is None and end is None:
-        return span.text
-    if start is None or end is None or not 0 <= start < end <= len(row.text) or row.text[start:end] != span.text:
-        raise UserError(
-            "The offsets {start} to {end} of “{words}” don't fit the text of the row {row}: “{text}”",
-            remedy="Count Unicode characters from 0, the end not included, so that they cut out the very words.",
-            start=start,
-            end=end,
-            words=span.text[:60],
-            row=row.id or "–",
-            text=row.text[:60],
-        )
-    return span.text if rules == "iepile" else (start, end)
+def counted(items: Iterable[Item], rules: Rules) -> Counter[Item]:
+    return Counter(items) if rules == "iepile" else Counter(set(items))
 
 
 # Counting
 
 
-def _asked(items: Counter[_Item], types: Collection[str] | None) -> Counter[_Item]:
+def _asked(items: Counter[Item], types: Collection[str] | None) -> Counter[Item]:
     return items if types is None else Counter({item: n for item, n in items.items() if item.type in types})
 
 
-def _correct(gold: Counter[_Item], pred: Counter[_Item]) -> Counter[_Item]:
+def _correct(gold: Counter[Item], pred: Counter[Item]) -> Counter[Item]:
     return Counter({item: n for item, n in (gold & pred).items() if item.located})
 
 
-def _total(gold: Counter[_Item], pred: Counter[_Item]) -> Counts:
+def _total(gold: Counter[Item], pred: Counter[Item]) -> Counts:
     return gold.total(), pred.total(), _correct(gold, pred).total()
 
 
-class _Tally:
+class Tally:
     """For each figure, how many documents have which counts: all that the intervals need."""
 
     def __init__(self, types: Collection[str] | None) -> None:
@@ -224,7 +178,7 @@ class _Tally:
         self._ignored: set[str] = set()
         self._counts: dict[tuple[str, str], Counter[Counts]] = defaultdict(Counter)
 
-    def add(self, gold: Counter[_Item], pred: Counter[_Item], row: Extraction) -> None:
+    def add(self, gold: Counter[Item], pred: Counter[Item], row: Extraction) -> None:
         """`row`: the predicted one, for what it says of itself."""
         self._documents += 1
         self._failed += row.error is not None
@@ -244,7 +198,7 @@ class _Tally:
 
     def scores(self, task: Task, rules: Rules) -> Scores:
         if not self._documents:
-            raise _nothing()
+            raise nothing()
         types = sorted(name for kind, name in self._counts if kind == "type")
         return Scores(
             task=task,
@@ -285,5 +239,5 @@ def figure(documents: Counter[tuple[int, ...]]) -> Figure:
     )
 
 
-def _nothing() -> UserError:
+def nothing() -> UserError:
     return UserError("There are no rows to score.", remedy="Give gold and predictions with at least one row.")

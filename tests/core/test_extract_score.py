@@ -172,6 +172,7 @@ tasks = st.sampled_from(("ner", "re", "ee"))
 rules = st.sampled_from(("strict", "iepile"))
 
 
+@settings(deadline=None)
 @given(rows, rows)
 def test_iepile_is_the_published_count(gold: Extraction, pred: Extraction) -> None:
     assert counts(score([gold], [pred], "ner", "iepile")) == published(gold, pred)
