@@ -1,0 +1,1 @@
+"""Corpora for pretraining: from files of text to tokens on disk, and the order in which they are trained on."""
