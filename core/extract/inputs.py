@@ -133,7 +133,7 @@ def _documents(layout: Layout, column: str, id_column: str | None) -> Iterator[D
         if row.error is None and text is not None:
             yield Document(document_id, text, row.number)
         else:
-            yield Unreadable(document_id, text or "", row.number, row.error or _missing(row, column))
+            yield Unreadable(document_id, text or "", row.number, error=row.error or _missing(row, column))
 
 
 def _distinct(name: str, number: int, seen: set[bytes]) -> str:
