@@ -77,7 +77,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
     """(start, end) of each sentence with the white space after it; they cover the text without gaps."""
     cuts = [0]
     for match in _BOUNDARY.finditer(text):
-        if match.end() < len(text) and not _runs_on(text, match) and _at_grapheme(text, match.end()):
+        if match.end() < len(text) and not _runs_on(text, match) and at_grapheme(text, match.end()):
             cuts.append(match.end())
     return [(start, end) for start, end in zip(cuts, [*cuts[1:], len(text)], strict=True) if end > start]
 
@@ -110,7 +110,7 @@ def _best_cut(text: str, start: int, latest: int) -> int:
     """Behind the last strong sign in the second half, else the last comma, gap, or grapheme."""
     for sign in _INNER:
         cuts = [match.end() for match in sign.finditer(text, start + (latest - start) // 2, latest)]
-        good = [cut for cut in cuts if cut <= latest and _at_grapheme(text, cut)]
+        good = [cut for cut in cuts if cut <= latest and at_grapheme(text, cut)]
         if good:
             return good[-1]
     ends = _grapheme_ends(text, start, latest)
@@ -118,7 +118,8 @@ def _best_cut(text: str, start: int, latest: int) -> int:
     return ends[place - 1] if place else ends[0]
 
 
-def _at_grapheme(text: str, position: int) -> bool:
+def at_grapheme(text: str, position: int) -> bool:
+    """Whether what a person sees as one character ends there."""
     if position >= len(text) or text[position].isascii():
         return not (0 < position < len(text) and text[position - 1 : position + 1] == "\r\n")
     return position in _grapheme_ends(text, max(0, position - 64), position)

@@ -24,12 +24,12 @@ NONE = "none"
 
 _ONE_BY_ONE = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _PIECE = regex.compile(
-    rf"(?:\p{{Nd}}\p{{M}}*)+(?:[.,](?:\p{{Nd}}\p{{M}}*)+)*"
+    r"(?:\p{Nd}[\p{M}\u200c\u200d]*)+(?:[.,](?:\p{Nd}[\p{M}\u200c\u200d]*)+)*"
     rf"|(?:(?![{_ONE_BY_ONE}])[\p{{L}}\p{{N}}_][\p{{M}}\u200c\u200d]*)+"
     r"|\X"
 )
 _OPENER = regex.compile(r"[\p{Ps}\p{Pi}\"'#@$€£¥&*~+]|\p{Sc}|\p{So}")
-_PUNCTUATION = regex.compile(r"[\p{P}\p{Sm}\p{Sk}¦\p{Cf}\p{M}]")
+_PUNCTUATION = regex.compile(r"[\p{P}\p{Sm}\p{Sk}¦\p{Cf}\p{M} ]")
 _NEVER_LAST = regex.compile(r"[\p{Ps}\p{Pi},;:，、；：¦\p{Pd}#@&]")
 
 

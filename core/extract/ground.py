@@ -1,17 +1,20 @@
 """Find the words of an answer in the text they were read from.
 
-First verbatim at word boundaries, then verbatim anywhere, then without regard to case, width and
-spaces. What is not found keeps its words and has no offsets.
+First verbatim at word boundaries, then verbatim anywhere, then without regard to spelling, then loosely
+(core/extract/folding.py says what that leaves out; a span keeps how well it fits). What is not found keeps
+its words and has no offsets.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 
 import regex
 
+from core.extract import folding
+from core.extract.chunk import at_grapheme
+from core.extract.folding import Folded
 from core.extract.normal import Source, tidy
 from core.records import Span
 
@@ -28,11 +31,11 @@ class Finder:
     document: str
 
     def places(self, words: str) -> list[tuple[int, int]]:
-        """All places of the best kind there is, in order."""
+        """All places of the best kind there is, in order; none that reaches from the context into the text."""
         words = tidy(words)
         if not words:
             return []
-        exact = _occurrences(self.source.text, words)
+        exact = self._within(_whole(self.source.text, _occurrences(self.source.text, words)))
         return [place for place in exact if self._at_boundaries(*place)] or exact or self._tolerant(words)
 
     def span(self, words: str, place: tuple[int, int] | None) -> Span:
@@ -40,22 +43,30 @@ class Finder:
         if place is None:
             return Span(words)
         start, end = self.source.original(*place)
-        return Span(self.document[start:end], start, end)
+        return Span(self.document[start:end], start, end, folding.fit(tidy(words), self.source.text[slice(*place)]))
 
     def _at_boundaries(self, start: int, end: int) -> bool:
         text = self.source.text
         return not _joined(text, start) and not _joined(text, end)
 
+    def _within(self, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        own = self.source.own
+        return [place for place in places if place[0] >= own or place[1] <= own] if own else places
+
     def _tolerant(self, words: str) -> list[tuple[int, int]]:
-        folded, origins = self._folded
-        wanted, _ = _fold(words)
-        found = _occurrences(folded, wanted) if wanted else []
-        places = [(origins[start], origins[end - 1] + 1) for start, end in found]
-        return [place for place in places if self._at_boundaries(*place)]
+        for fold, text in ((folding.spelling, self._spelled), (folding.loosely, self._loose)):
+            found = _whole(self.source.text, self._within(text.places(fold(words))))
+            if places := [place for place in found if self._at_boundaries(*place)]:
+                return places
+        return []
 
     @cached_property
-    def _folded(self) -> tuple[str, list[int]]:
-        return _fold(self.source.text)
+    def _spelled(self) -> Folded:
+        return folding.spelling(self.source.text)
+
+    @cached_property
+    def _loose(self) -> Folded:
+        return folding.loosely(self.source.text)
 
 
 def is_nothing(words: str) -> bool:
@@ -89,6 +100,28 @@ def _distance(one: tuple[int, int], other: tuple[int, int] | None) -> tuple[bool
     return gap < 0, gap, one[0]
 
 
+def nearest_to_all(places: list[tuple[int, int]], others: list[list[tuple[int, int]]]) -> tuple[int, int] | None:
+    """The place with the shortest ways to one place of each of the others; the first among equals."""
+
+    def way(place: tuple[int, int]) -> int:
+        there = [nearest(them, place) for them in others]
+        return sum(max(0, one[0] - place[1], place[0] - one[1]) for one in there if one)
+
+    return min(places, key=way, default=None)
+
+
+def _whole(text: str, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Places that cut neither a character nor a number."""
+    return [place for place in places if not (_cuts(text, place[0]) or _cuts(text, place[1]))]
+
+
+def _cuts(text: str, position: int) -> bool:
+    if not 0 < position < len(text):
+        return False
+    number = text[position - 1].isdigit() and text[position].isdigit()
+    return number or not at_grapheme(text, position)
+
+
 def _joined(text: str, position: int) -> bool:
     """Whether a word goes on across that position."""
     if not 0 < position < len(text):
@@ -105,15 +138,3 @@ def _occurrences(text: str, words: str) -> list[tuple[int, int]]:
         found.append((at, at + len(words)))
         at = text.find(words, at + 1)
     return found
-
-
-def _fold(text: str) -> tuple[str, list[int]]:
-    """Case, width and spaces taken away; for each character left, where it stood."""
-    chars: list[str] = []
-    origins: list[int] = []
-    for position, char in enumerate(text):
-        for folded in unicodedata.normalize("NFKC", char).casefold():
-            if not folded.isspace():
-                chars.append(folded)
-                origins.append(position)
-    return "".join(chars), origins

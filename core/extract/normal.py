@@ -11,6 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
+SKIPPED = " … "
 _BARS = {"|": "¦", "｜": "¦"}
 
 
@@ -22,6 +23,8 @@ class Source:
     offsets: tuple[int, ...]
     breaks: frozenset[int] = frozenset()
     """Positions in `text` at which a sentence starts, 0 aside."""
+    own: int = 0
+    """Where the piece itself starts: before it stands its context, of earlier places of the document."""
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         return self.offsets[start], self.offsets[end]
@@ -52,6 +55,17 @@ def normalise(text: str, start: int = 0, end: int | None = None, sentence_starts
         offsets.append(position)
         last = position + 1
     return Source("".join(chars), (*offsets, last), frozenset(breaks))
+
+
+def after(context: list[Source], piece: Source) -> Source:
+    """The piece behind its context, `…` between them. No span of a grammar reaches over such a sign."""
+    text, offsets, breaks = "", [], set()
+    for source in context:
+        breaks |= {len(text) + place for place in (0, *source.breaks, len(source.text) + 1)} - {0}
+        text += source.text + SKIPPED
+        offsets += [*source.offsets, *[source.offsets[-1]] * (len(SKIPPED) - 1)]
+    breaks |= {len(text) + place for place in (0, *piece.breaks)} - {0}
+    return Source(text + piece.text, (*offsets, *piece.offsets), frozenset(breaks), len(text))
 
 
 def tidy(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core.extract import grammar as gbnf
 from core.extract.answer import Found
 from core.extract.grammar import Spans
-from core.extract.ground import Finder, is_nothing, nearest
+from core.extract.ground import Finder, is_nothing, nearest, nearest_to_all
 from core.extract.schema import EventType, Schema, label
 from core.records import Argument, Event
 
@@ -30,22 +30,23 @@ def _event(number: int, event: EventType) -> str:
 
 
 def ground(found: Sequence[Found], finder: Finder) -> list[Event]:
-    """Triggers of a type at their next free place, arguments at the place closest to their trigger."""
+    """Triggers of a type at the free place closest to their arguments, arguments at the place closest to it."""
     made: dict[Event, None] = {}
     taken: set[tuple[str, tuple[int, int]]] = set()
     for one in found:
         places = finder.places(one.text)
         if not places and is_nothing(one.text):
             continue
-        place = next((place for place in places if (one.type, place) not in taken), places[0] if places else None)
+        arguments_at = [finder.places(text) for _, text in one.parts]
+        free = [place for place in places if (one.type, place) not in taken]
+        place = nearest_to_all(free or places[:1], arguments_at)
         if place:
             taken.add((one.type, place))
         arguments = []
-        for role, text in one.parts:
-            there = finder.places(text)
+        for (role, text), there in zip(one.parts, arguments_at, strict=True):
             if there or not is_nothing(text):
                 span = finder.span(text, nearest(there, place))
-                arguments.append(Argument(role, span.text, span.start, span.end))
+                arguments.append(Argument(role, span.text, span.start, span.end, span.fit))
         made[Event(one.type, finder.span(one.text, place), tuple(dict.fromkeys(arguments)))] = None
     return list(made)
 

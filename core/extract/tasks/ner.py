@@ -39,7 +39,7 @@ def ground(found: Sequence[Found], finder: Finder) -> list[Entity]:
             taken.add((one.type, place))
             reached[one.type] = place[1]
         span = finder.span(one.text, place)
-        made.append(Entity(span.text, one.type, span.start, span.end))
+        made.append(Entity(span.text, one.type, span.start, span.end, span.fit))
     return made
 
 
