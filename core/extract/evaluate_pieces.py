@@ -39,6 +39,7 @@ class Piece:
     label: str
     spans: tuple[Place, ...]
     words: str
+    confidence: float | None = None
     part: int = -1
 
 
@@ -55,7 +56,7 @@ def _entities(row: Extraction, rules: Rules) -> Iterator[Piece]:
 def entity_piece(number: int, entity: Entity, row: Extraction, rules: Rules) -> Piece:
     spans = (_place(entity, row, rules),)
     item = Item("entity", entity.type, spans, _is_in(rules, entity))
-    return Piece(item, f"entity:{number}", entity.type, spans, entity.text)
+    return Piece(item, f"entity:{number}", entity.type, spans, entity.text, entity.confidence)
 
 
 def _relations(row: Extraction, rules: Rules) -> Iterator[Piece]:
@@ -66,7 +67,8 @@ def _relations(row: Extraction, rules: Rules) -> Iterator[Piece]:
 def relation_piece(number: int, one: Relation, row: Extraction, rules: Rules) -> Piece:
     spans = (_place(one.head, row, rules), _place(one.tail, row, rules))
     item = Item("relation", one.relation, spans, _is_in(rules, one.head, one.tail))
-    return Piece(item, f"relation:{number}", one.relation, spans, f"{one.head.text} → {one.relation} → {one.tail.text}")
+    words = f"{one.head.text} → {one.relation} → {one.tail.text}"
+    return Piece(item, f"relation:{number}", one.relation, spans, words, one.confidence)
 
 
 def _events(row: Extraction, rules: Rules) -> Iterator[Piece]:
@@ -78,15 +80,17 @@ def event_pieces(number: int, event: Event, row: Extraction, rules: Rules) -> It
     """The trigger, then the arguments."""
     record, trigger = f"event:{number}", _place(event.trigger, row, rules)
     item = Item("trigger", event.type, (trigger,), _is_in(rules, event.trigger))
-    yield Piece(item, record, event.type, (trigger,), event.trigger.text)
+    yield Piece(item, record, event.type, (trigger,), event.trigger.text, event.confidence)
     for part, one in enumerate(event.arguments):
         place = _place(one, row, rules)
+        spans: tuple[Place, ...] = (place,)
         if rules == "iepile":
-            item, spans = Item("argument", event.type, (one.role, place), True), (place,)
+            item = Item("argument", event.type, (one.role, place), True)
         else:
             located = _is_in(rules, event.trigger, one)
             item, spans = Item("argument", event.type, (trigger, one.role, place), located), (trigger, place)
-        yield Piece(item, record, one.role, spans, f"{event.trigger.text}, {one.role}: {one.text}", part)
+        words = f"{event.trigger.text}, {one.role}: {one.text}"
+        yield Piece(item, record, one.role, spans, words, one.confidence, part)
 
 
 def _is_in(rules: Rules, *spans: Span | Entity | Argument) -> bool:

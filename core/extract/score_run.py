@@ -19,11 +19,12 @@ class ScoreRequest(Request):
     """Score predicted records against gold: precision, recall and F1 with intervals, by type."""
 
     gold: Path = Field(
-        description="What is right: a records.jsonl, JSON lines with text and entity, relation or event, or BIO tags",
+        description="What is right: a records.jsonl, JSON lines with text and entity, relation or event, a CSV or "
+        "Excel table, BIO tags, or an export of Label Studio",
         json_schema_extra={"picker": "file"},
     )
     pred: Path = Field(
-        description="What was predicted for the same texts: the records.jsonl of a run",
+        description="What was predicted for the same texts: the folder of a run, or its records.jsonl",
         json_schema_extra={"picker": "file"},
     )
     task: Task = Field(description="What to score: entities (ner), relations (re), events (ee)")
@@ -78,24 +79,24 @@ def _told(made: Comparison) -> str:
 
 @operation("extract", "score")
 def run(request: ScoreRequest, progress: Progress) -> ScoreResult:
-    types = frozenset(name.strip() for name in request.types.split(",") if name.strip()) or None
+    types = named(request.types)
 
-    def rows(path: Path) -> Iterator[Extraction]:
-        return golds.read(path, request.task, located=request.rules == "strict")
+    def rows(path: Path, *, predicted: bool = True) -> Iterator[Extraction]:
+        return golds.read(path, request.task, located=request.rules == "strict", predicted=predicted)
 
     made = score(
-        _counted(rows(request.gold), progress),
+        _counted(rows(request.gold, predicted=False), progress),
         rows(request.pred),
         request.task,
         request.rules,
         types=types,
         allow_missing=request.allow_missing,
     )
-    _check_types(made, types)
+    check_types(made, types)
     comparison = None
     if request.before:
         comparison = compare(
-            rows(request.gold),
+            rows(request.gold, predicted=False),
             rows(request.before),
             rows(request.pred),
             request.task,
@@ -103,7 +104,12 @@ def run(request: ScoreRequest, progress: Progress) -> ScoreResult:
             types=types,
             allow_missing=request.allow_missing,
         )
-    return ScoreResult(scores=made, comparison=comparison, notes=tuple(_notes(made)))
+    return ScoreResult(scores=made, comparison=comparison, notes=tuple(notes(made)))
+
+
+def named(types: str) -> frozenset[str] | None:
+    """The types written with commas between; None: all."""
+    return frozenset(name.strip() for name in types.split(",") if name.strip()) or None
 
 
 def _counted(rows: Iterator[Extraction], progress: Progress) -> Iterator[Extraction]:
@@ -112,7 +118,7 @@ def _counted(rows: Iterator[Extraction], progress: Progress) -> Iterator[Extract
         progress.step(number, None, "rows")
 
 
-def _check_types(made: Scores, types: frozenset[str] | None) -> None:
+def check_types(made: Scores, types: frozenset[str] | None) -> None:
     """Raise UserError where a score would only say that names differ."""
     unknown = sorted((types or frozenset()) - made.types.keys())
     if unknown:
@@ -139,7 +145,7 @@ def _check_types(made: Scores, types: frozenset[str] | None) -> None:
         )
 
 
-def _notes(made: Scores) -> Iterator[str]:
+def notes(made: Scores) -> Iterator[str]:
     if made.failed:
         yield f"{made.failed} predicted rows failed; they count with what they have, which may be nothing"
     if made.missing:
