@@ -1,10 +1,10 @@
-"""A schema's examples as records, for the prompts that show some."""
+"""A schema's examples: which of them a prompt shows, and as records."""
 
 from __future__ import annotations
 
 from core.extract.answer import Found
 from core.extract.normal import tidy
-from core.extract.schema import Example, Task
+from core.extract.schema import Example, Schema, Task
 
 
 def said(task: Task, example: Example) -> list[Found]:
@@ -23,3 +23,19 @@ def said(task: Task, example: Example) -> list[Found]:
         for name, events in example.events.items()
         for event in events
     ]
+
+
+def chosen(task: Task, schema: Schema, count: int) -> tuple[Example, ...]:
+    """At most so many examples, those that together show most of the schema's types, in their order."""
+    if count >= len(schema.examples):
+        return schema.examples
+    known = {made.name for made in schema.types(task)}
+    shows = [known & {one.type for one in said(task, example)} for example in schema.examples]
+    taken: list[int] = []
+    seen: set[str] = set()
+    for _ in range(count):
+        left = [number for number in range(len(shows)) if number not in taken]
+        best = max(left, key=lambda number: (len(shows[number] - seen), len(shows[number]), -number))
+        taken.append(best)
+        seen |= shows[best]
+    return tuple(schema.examples[number] for number in sorted(taken))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import regex
 
 from core.extract.normal import tidy
-from core.extract.schema import EventType, Schema, Task, Type, label
+from core.extract.schema import EventType, Schema, Task, Type, ends, label
 
 _NOTHING = frozenset(
     ("none", "no", "nothing", "n/a", "null", "nan", "[]", "{}", "()", "无", "没有", "none found", "没有找到", "空")
@@ -46,8 +46,8 @@ class Names:
             for made in self.types
             if isinstance(made, EventType)
         }
-        heads = [made.head for made in schema.relations if made.head and not made.tail] if task == "re" else []
-        self._owners = {fold(head) for name in heads for head in regex.split(r"[,，/]", name)}
+        heads = [made.head for made in schema.relations if made.is_attribute] if task == "re" else []
+        self._owners = {fold(head) for name in heads for head in ends(name)}
         self.only_attributes = bool(heads) and len(heads) == len(schema.relations)
 
     def type(self, name: str) -> Type | None:

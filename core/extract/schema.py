@@ -4,26 +4,31 @@
      "relations": [{"name": "eats", "description": "…", "head": "species", "tail": "food"}],
      "events": [{"name": "sighting", "description": "…", "roles": [{"name": "place"}, {"name": "time"}]}]}
 
-A plain string stands for a type without a description; `examples` may show a few sentences and their
-records (see Example). Ready-made ones lie in `assets/schemas`.
+A plain string stands for a type without a description; a type's own `examples` are words that it stands for,
+`"attributes": ["size"]` in an entity type is short for relations with this head and no tail, and the schema's
+`examples` may show a few sentences and their records (see Example). Ready-made ones lie in `assets/schemas`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from core.errors import UserError
+from core.extract.attributes import as_relations
 from core.paths import ASSETS
 
 Task = Literal["ner", "re", "ee"]
 TASKS: tuple[Task, ...] = ("ner", "re", "ee")
+FIELDS: dict[Task, str] = {"ner": "entities", "re": "relations", "ee": "events"}
+"""Where a schema holds a task's types."""
 READY_MADE = ASSETS / "schemas"
 
 
@@ -35,17 +40,33 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-class EntityType(_Frozen):
+class _Type(_Frozen):
     name: str
     description: str = ""
+    examples: tuple[str, ...] = ()
+    """Words that it stands for, told to the model behind the description."""
+
+    def told(self, language: str) -> str:
+        """What a prompt says of it: its description, then its examples; on one line, "" where there is neither."""
+        listed = ("、" if language == "zh" else ", ").join(self.examples)
+        said = ("如{}" if language == "zh" else "such as {}").format(listed) if listed else ""
+        parts = [" ".join(part.split()) for part in (self.description, said) if part.strip()]
+        return ("，" if language == "zh" else ", ").join(parts)
 
 
-class RelationType(_Frozen):
-    name: str
-    description: str = ""
+class EntityType(_Type):
+    pass
+
+
+class RelationType(_Type):
     head: str = ""
     """The head's entity type, or "" for any; several are written `person, organisation`."""
     tail: str = ""
+    """As the head's. With a head and no tail it is an attribute of the head."""
+
+    @property
+    def is_attribute(self) -> bool:
+        return bool(self.head) and not self.tail
 
 
 class Role(_Frozen):
@@ -53,9 +74,7 @@ class Role(_Frozen):
     description: str = ""
 
 
-class EventType(_Frozen):
-    name: str
-    description: str = ""
+class EventType(_Type):
     roles: tuple[Annotated[Role, BeforeValidator(_named)], ...] = ()
 
 
@@ -82,6 +101,11 @@ class Schema(_Frozen):
     events: tuple[Annotated[EventType, BeforeValidator(_named)], ...] = ()
     examples: tuple[Example, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _attributes(cls, data: Any) -> Any:
+        return as_relations(data)
+
     def types(self, task: Task) -> tuple[Type, ...]:
         return self.entities if task == "ner" else self.relations if task == "re" else self.events
 
@@ -99,18 +123,40 @@ class Schema(_Frozen):
         starts = list(range(0, len(types), size or len(types) or 1))
         if len(starts) > 1 and len(types) - starts[-1] < max(1, size // 2):
             starts.pop()
-        field = {"ner": "entities", "re": "relations", "ee": "events"}[task]
-        empty: dict[str, Any] = {"entities": (), "relations": (), "events": ()}
+        empty: dict[str, Any] = dict.fromkeys(FIELDS.values(), ())
         return [
-            self.model_copy(update=empty | {field: types[start:end]})
+            self.model_copy(update=empty | {FIELDS[task]: types[start:end]})
             for start, end in zip(starts, [*starts[1:], len(types)], strict=True)
         ]
 
     @cached_property
     def hash(self) -> str:
         """Of all that reaches a prompt, so that a renamed file continues its runs."""
-        told = self.model_dump(mode="json", exclude={"name", "title"})
+        told = to_json(self)
+        del told["name"], told["title"]
         return hashlib.sha256(json.dumps(told, ensure_ascii=True, sort_keys=True).encode()).hexdigest()
+
+
+def to_json(schema: Schema) -> dict[str, Any]:
+    """The schema as its file holds it. What no type makes use of isn't written, so that older hashes stay true."""
+    made = schema.model_dump(mode="json")
+    for field in FIELDS.values():
+        for one in made[field]:
+            if not one["examples"]:
+                del one["examples"]
+    return made
+
+
+def ends(text: str) -> list[str]:
+    """The entity types that a relation's head or tail names: `person, organisation`."""
+    return [name for name in (part.strip() for part in re.split("[,，、;；]", text)) if name]
+
+
+def strays(schema: Schema) -> list[str]:
+    """Heads and tails that name none of the schema's entity types, where it has any. Allowed, but often a slip."""
+    known = {label(one.name).casefold() for one in schema.entities}
+    named = [name for one in schema.relations for name in (*ends(one.head), *ends(one.tail))]
+    return [name for name in dict.fromkeys(named) if known and label(name).casefold() not in known]
 
 
 def label(name: str) -> str:
@@ -197,7 +243,7 @@ def ready_made() -> list[Schema]:
 
 def save(schema: Schema, path: Path) -> None:
     temporary = path.with_name(path.name + ".tmp")
-    text = json.dumps(schema.model_dump(mode="json"), ensure_ascii=False, indent=2)
+    text = json.dumps(to_json(schema), ensure_ascii=False, indent=2)
     temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(path)
 

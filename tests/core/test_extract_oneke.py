@@ -57,7 +57,7 @@ def of(kind: str, listed: list) -> Schema:
 def test_prompts_are_iepiles_byte_by_byte(kind: str) -> None:
     for made, text, instruction, _ in rows(kind):
         assert oneke.kind_of(TASK[kind], made) == kind
-        assert oneke.instruction(TASK[kind], made, text) == instruction
+        assert oneke.inside(TASK[kind], made, text) == instruction
         assert oneke.prompt(TASK[kind], made, text) == (
             f"[INST] <<SYS>>\nYou are a helpful assistant. 你是一个乐于助人的助手。\n<</SYS>>\n\n{instruction} [/INST]"
         )
@@ -118,7 +118,7 @@ def test_english_prompts_byte_by_byte() -> None:
         '"input": "He said \\"no\\""} [/INST]'
     )
     assert '"schema": ["born in", "per:spouse"]' in oneke.prompt("re", ENGLISH, "x")
-    assert oneke.instruction("ee", ENGLISH, "x").startswith('{"instruction": "You are an expert in event extraction. ')
+    assert oneke.inside("ee", ENGLISH, "x").startswith('{"instruction": "You are an expert in event extraction. ')
     assert '"schema": [{"entity_type": "person", "attributes": ["alias", "parent", "office"]}]' in oneke.prompt(
         "re", ATTRIBUTES, "x"
     )
@@ -135,12 +135,12 @@ def test_descriptions_and_examples_have_their_place() -> None:
         },
         "told",
     )
-    asked = json.loads(oneke.instruction("ner", told, "Ann", examples=True))
+    asked = json.loads(oneke.inside("ner", told, "Ann", examples=True))
     assert list(asked) == ["instruction", "schema", "example", "input"]
     assert asked["schema"] == {"person": "a human being", "place": "place"}
     assert asked["example"] == [{"input": "Bo left.", "output": {"person": ["Bo"], "place": []}}]
-    assert "example" not in json.loads(oneke.instruction("ner", told, "Ann"))
-    assert json.loads(oneke.instruction("ee", told, "Ann"))["schema"] == {
+    assert "example" not in json.loads(oneke.inside("ner", told, "Ann"))
+    assert json.loads(oneke.inside("ee", told, "Ann"))["schema"] == {
         "move": {"move": "going", "trigger": True, "arguments": {"who": "who", "to": "goal"}}
     }
 

@@ -30,12 +30,22 @@ class Dialect(Protocol):
     """Whether its prompt is all that the model is sent, never put into a chat template."""
     BARS: bool
     """Whether `|` separates in answers, so that the text's own bars are shown as `¦`."""
+    WORDED: bool
+    """Whether its models were trained with the very words of its instructions."""
+    VARIANTS: int
+    """How many wordings of an instruction it has; `seed` chooses among them."""
 
     def parts(self, task: Task, schema: Schema, size: int) -> list[Schema]:
         """What to ask for in one call each; `size` types, 0: as many as the dialect's models are used to."""
 
-    def prompt(self, task: Task, schema: Schema, text: str, *, examples: bool = False) -> str:
-        """The whole prompt for a text; `examples`: with the schema's own, for models not trained on this format."""
+    def prompt(
+        self, task: Task, schema: Schema, text: str, *, examples: bool = False, instruction: str = "", seed: int = 0
+    ) -> str:
+        """The whole prompt for a text; `examples`: with the schema's own, for models not trained on this format.
+
+        `instruction`: a person's own words in place of the dialect's. `{format}` in them becomes what answers look
+        like (and in zhixi `{schema}` the types); where they lack it, the dialect's sentences on that follow them.
+        """
 
     def grammar(self, task: Task, schema: Schema, source: Source) -> str:
         """A GBNF grammar of the answers whose spans are pieces of the text."""

@@ -13,21 +13,21 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import regex
-
 from core.extract import grammar as gbnf
 from core.extract import salvage
 from core.extract.answer import Found, Reading
 from core.extract.dialects import _json_grammar
 from core.extract.examples import said
 from core.extract.normal import Source, tidy
-from core.extract.schema import EventType, RelationType, Schema, Task
+from core.extract.schema import EventType, Schema, Task, ends
 from core.inference.decoding import Decoding
 
 VERSION = 1
 STOP: tuple[str, ...] = ("[INST]",)
 WHOLE = True
 BARS = False
+WORDED = True
+VARIANTS = 1
 
 Kind = Literal["NER", "RE", "SPO", "EE", "KG"]
 SPLIT: dict[Kind, int] = {"NER": 6, "RE": 4, "SPO": 4, "EE": 4, "KG": 1}
@@ -90,6 +90,7 @@ _INSTRUCTIONS: dict[str, dict[Kind, str]] = {
     },
 }
 # the Chinese is the model card's; the card has no English one, so this is ours
+_IN_JSON = {"en": "Please respond in the format of a JSON string.", "zh": "请按照JSON字符串的格式回答。"}
 _SEE_EXAMPLES = {"en": " You may refer to the example.", "zh": "你可以参考example进行抽取。"}
 
 
@@ -97,31 +98,34 @@ def parts(task: Task, schema: Schema, size: int) -> list[Schema]:
     """At most `size` types each, attributes by entity type and apart from other relations."""
     if task != "re":
         return schema.parts(task, size or SPLIT["NER" if task == "ner" else "EE"])
-    others = tuple(made for made in schema.relations if not _is_attribute(made))
+    others = tuple(made for made in schema.relations if not made.is_attribute)
     made = schema.model_copy(update={"relations": others}).parts("re", size or SPLIT["RE"]) if others else []
-    owners = list(dict.fromkeys(head for one in schema.relations if _is_attribute(one) for head in _heads(one)))
+    owners = list(dict.fromkeys(head for one in schema.relations if one.is_attribute for head in ends(one.head)))
     step = size or SPLIT["KG"]
     for start in range(0, len(owners), step):
         attributes = [
             one.model_copy(update={"head": owner})
             for owner in owners[start : start + step]
             for one in schema.relations
-            if _is_attribute(one) and owner in _heads(one)
+            if one.is_attribute and owner in ends(one.head)
         ]
         update: dict[str, Any] = {"entities": (), "relations": tuple(attributes), "events": ()}
         made.append(schema.model_copy(update=update))
     return made
 
 
-def prompt(task: Task, schema: Schema, text: str, *, examples: bool = False) -> str:
-    return f"{_BEFORE}{instruction(task, schema, text, examples=examples)}{_AFTER}"
+def prompt(
+    task: Task, schema: Schema, text: str, *, examples: bool = False, instruction: str = "", seed: int = 0
+) -> str:
+    return f"{_BEFORE}{inside(task, schema, text, examples=examples, own=instruction)}{_AFTER}"
 
 
-def instruction(task: Task, schema: Schema, text: str, *, examples: bool = False) -> str:
+def inside(task: Task, schema: Schema, text: str, *, examples: bool = False, own: str = "") -> str:
     """The JSON inside the prompt: what IEPile's files call the instruction."""
     language, kind = "zh" if schema.language == "zh" else "en", kind_of(task, schema)
     shown = schema.examples if examples else ()
-    told = _INSTRUCTIONS[language][kind] + (_SEE_EXAMPLES[language] if shown else "")
+    told = _own(own, language) or _INSTRUCTIONS[language][kind]
+    told += _SEE_EXAMPLES[language] if shown else ""
     asked: dict[str, Any] = {"instruction": told, "schema": _asked(kind, schema)}
     if shown:
         asked["example"] = [
@@ -130,12 +134,20 @@ def instruction(task: Task, schema: Schema, text: str, *, examples: bool = False
     return json.dumps(asked | {"input": text}, ensure_ascii=False)
 
 
+def _own(words: str, language: str) -> str:
+    """A person's own instruction, with a word on JSON if it has none."""
+    told = words.strip().replace("{format}", "JSON")
+    if not told or "json" in told.casefold():
+        return told
+    return told + (" " if language == "en" else "") + _IN_JSON[language]
+
+
 def kind_of(task: Task, schema: Schema) -> Kind:
     if task != "re":
         return "NER" if task == "ner" else "EE"
-    if schema.relations and all(_is_attribute(one) for one in schema.relations):
+    if schema.relations and all(one.is_attribute for one in schema.relations):
         return "KG"
-    if all(one.head and one.tail and not one.description for one in schema.relations):
+    if all(one.head and one.tail and not one.told(schema.language) for one in schema.relations):
         return "SPO"
     return "RE"
 
@@ -168,21 +180,13 @@ def by_owner(schema: Schema) -> dict[str, list[str]]:
     """{entity type: its attributes}, of a part that asks for attributes."""
     made: dict[str, list[str]] = {}
     for one in schema.relations:
-        for head in _heads(one):
+        for head in ends(one.head):
             made.setdefault(head, []).append(one.name)
     return made
 
 
-def _is_attribute(made: RelationType) -> bool:
-    return bool(made.head) and not made.tail
-
-
-def _heads(made: RelationType) -> list[str]:
-    return [head.strip() for head in regex.split("[,，]", made.head) if head.strip()]
-
-
-def _one_name(ends: str) -> str:
-    return "/".join(end.strip() for end in regex.split("[,，]", ends))
+def _one_name(text: str) -> str:
+    return "/".join(ends(text))
 
 
 # What is asked for
@@ -190,16 +194,16 @@ def _one_name(ends: str) -> str:
 
 def _asked(kind: Kind, schema: Schema) -> Any:
     if kind == "NER":
-        return _described(schema.entities)
+        return _described(schema.entities, schema.language)
     if kind == "RE":
-        return _described(schema.relations)
+        return _described(schema.relations, schema.language)
     if kind == "SPO":
         return [
             {"subject_type": _one_name(one.head), "predicate": one.name, "object_type": _one_name(one.tail)}
             for one in schema.relations
         ]
     if kind == "KG":
-        described = {one.name: one.description for one in schema.relations}
+        described = {one.name: one.told(schema.language) for one in schema.relations}
         return [
             {
                 "entity_type": owner,
@@ -209,24 +213,24 @@ def _asked(kind: Kind, schema: Schema) -> Any:
             }
             for owner, names in by_owner(schema).items()
         ]
-    if any(one.description or any(role.description for role in one.roles) for one in schema.events):
-        return {one.name: _described_event(one) for one in schema.events}
+    if any(one.told(schema.language) or any(role.description for role in one.roles) for one in schema.events):
+        return {one.name: _described_event(one, schema.language) for one in schema.events}
     return [
         {"event_type": one.name, "trigger": True, "arguments": [role.name for role in one.roles]}
         for one in schema.events
     ]
 
 
-def _described(types: Sequence[Any]) -> list[str] | dict[str, str]:
+def _described(types: Sequence[Any], language: str) -> list[str] | dict[str, str]:
     """A list of names; with descriptions, where there are any, a name's description (its name if it has none)."""
-    if any(one.description for one in types):
-        return {one.name: " ".join(one.description.split()) or one.name for one in types}
+    if any(one.told(language) for one in types):
+        return {one.name: one.told(language) or one.name for one in types}
     return [one.name for one in types]
 
 
-def _described_event(one: EventType) -> dict[str, Any]:
+def _described_event(one: EventType, language: str) -> dict[str, Any]:
     roles = {role.name: role.description or role.name for role in one.roles}
-    return {one.name: one.description or one.name, "trigger": True, "arguments": roles}
+    return {one.name: one.told(language) or one.name, "trigger": True, "arguments": roles}
 
 
 # What is answered

@@ -35,40 +35,57 @@ NONE, SEPARATOR, PART = "none", " || ", " | "
 STOP: tuple[str, ...] = ("\n\n",)
 WHOLE = False
 BARS = True
+WORDED = True
+VARIANTS = 1
 
 _BARS = re.compile(r" \|\|? ")
 
-_INSTRUCTIONS = {
+_ASKS: dict[str, dict[Task, str]] = {
+    "en": {
+        "ner": "Find the entities in the text.",
+        "re": "Find the relations in the text.",
+        "ee": "Find the events in the text.",
+    },
+    "zh": {"ner": "找出文本中的实体。", "re": "找出文本中的关系。", "ee": "找出文本中的事件。"},
+}
+_FORMATS: dict[str, dict[Task, str]] = {
+    "en": {
+        "ner": "type: entity || entity",
+        "re": "relation: head | tail || head | tail",
+        "ee": "type: trigger | role: argument || trigger | role: argument",
+    },
+    "zh": {
+        "ner": "类型: 实体 || 实体",
+        "re": "关系: 头 | 尾 || 头 | 尾",
+        "ee": "类型: 触发词 | 角色: 论元 || 触发词 | 角色: 论元",
+    },
+}
+_HOW: dict[str, dict[Task, str]] = {
     "en": {
         "ner": (
-            "Find the entities in the text. Answer with one line for each type that occurs: type: entity || entity\n"
-            "Copy entities exactly from the text. If there are none, answer: none\nTypes:"
+            "Answer with one line for each type that occurs: {format}\n"
+            "Copy entities exactly from the text. If there are none, answer: none"
         ),
         "re": (
-            "Find the relations in the text. Answer with one line for each relation that occurs: "
-            "relation: head | tail || head | tail\n"
-            "Copy heads and tails exactly from the text. If there are none, answer: none\nRelations:"
+            "Answer with one line for each relation that occurs: {format}\n"
+            "Copy heads and tails exactly from the text. If there are none, answer: none"
         ),
         "ee": (
-            "Find the events in the text. Answer with one line for each type that occurs: "
-            "type: trigger | role: argument || trigger | role: argument\n"
-            "Copy triggers and arguments exactly from the text. If there are none, answer: none\nTypes:"
+            "Answer with one line for each type that occurs: {format}\n"
+            "Copy triggers and arguments exactly from the text. If there are none, answer: none"
         ),
     },
     "zh": {
-        "ner": (
-            "找出文本中的实体。出现的每个类型写一行：类型: 实体 || 实体\n实体须与原文一字不差。没有则回答：none\n类型："
-        ),
-        "re": (
-            "找出文本中的关系。出现的每种关系写一行：关系: 头 | 尾 || 头 | 尾\n"
-            "头和尾须与原文一字不差。没有则回答：none\n关系："
-        ),
-        "ee": (
-            "找出文本中的事件。出现的每个类型写一行：类型: 触发词 | 角色: 论元 || 触发词 | 角色: 论元\n"
-            "触发词和论元须与原文一字不差。没有则回答：none\n类型："
-        ),
+        "ner": "出现的每个类型写一行：{format}\n实体须与原文一字不差。没有则回答：none",
+        "re": "出现的每种关系写一行：{format}\n头和尾须与原文一字不差。没有则回答：none",
+        "ee": "出现的每个类型写一行：{format}\n触发词和论元须与原文一字不差。没有则回答：none",
     },
 }
+_LIST: dict[str, dict[Task, str]] = {
+    "en": {"ner": "Types:", "re": "Relations:", "ee": "Types:"},
+    "zh": {"ner": "类型：", "re": "关系：", "ee": "类型："},
+}
+_BETWEEN = {"en": " ", "zh": ""}
 _GRAMMARS = {"ner": ner.grammar, "re": relations.grammar, "ee": ee.grammar}
 _TEXT = {"en": "\nText: ", "zh": "\n文本："}
 # the answer starts on a line of its own: its first line is cut into the same tokens as the others
@@ -79,17 +96,29 @@ def parts(task: Task, schema: Schema, size: int) -> list[Schema]:
     return schema.parts(task, size)
 
 
-def prompt(task: Task, schema: Schema, text: str, *, examples: bool = False) -> str:
+def prompt(
+    task: Task, schema: Schema, text: str, *, examples: bool = False, instruction: str = "", seed: int = 0
+) -> str:
     """The whole prompt for a normalised text.
 
     `examples`: with the schema's, for a model that was not trained on this format. They make small models
     several times better, and cost little in a batch, whose rows share them.
     """
     language = "zh" if schema.language == "zh" else "en"
-    head = "\n".join([_INSTRUCTIONS[language][task], *_types(task, schema)])
+    head = "\n".join([_told(task, language, instruction), *_types(task, schema)])
     shown = schema.examples if examples else ()
     told = [f"{_asked(language, tidy(one.text))}{write(task, schema, _said(task, one))}\n" for one in shown]
     return "".join([head, *told, _asked(language, text)])
+
+
+def _told(task: Task, language: str, own: str) -> str:
+    form, how = _FORMATS[language][task], _HOW[language][task]
+    if own.strip():
+        asks = own.strip().replace("{format}", form)
+        asks += "" if "{format}" in own else "\n" + how.replace("{format}", form)
+    else:
+        asks = _ASKS[language][task] + _BETWEEN[language] + how.replace("{format}", form)
+    return f"{asks}\n{_LIST[language][task]}"
 
 
 def _asked(language: str, text: str) -> str:
@@ -98,14 +127,14 @@ def _asked(language: str, text: str) -> str:
 
 def _types(task: Task, schema: Schema) -> list[str]:
     if task == "ner":
-        return [_line(made.name, made.description) for made in schema.entities]
+        return [_line(made.name, made.told(schema.language)) for made in schema.entities]
     if task == "re":
-        return [_line(made.name, made.description, _ends(made.head, made.tail)) for made in schema.relations]
+        return [_line(made.name, made.told(schema.language), _ends(made.head, made.tail)) for made in schema.relations]
     return [
         line
         for made in schema.events
         for line in (
-            _line(made.name, made.description),
+            _line(made.name, made.told(schema.language)),
             *(f"  {_line(role.name, role.description)}" for role in made.roles),
         )
     ]

@@ -31,6 +31,8 @@ VERSION = 1
 STOP: tuple[str, ...] = ("\n### ",)
 WHOLE = True
 BARS = False
+WORDED = False
+VARIANTS = 3
 NONE = "NAN"
 LONGEST_LINE = 2000
 
@@ -94,6 +96,18 @@ WORDINGS: dict[str, dict[Task, tuple[str, ...]]] = {
         ),
     },
 }
+_OWN_SCHEMA: dict[str, dict[Task, str]] = {
+    "en": {
+        "ner": "The entity types are {schema}.",
+        "re": "The relations are {schema}.",
+        "ee": "The event types with their argument roles are {schema}.",
+    },
+    "zh": {"ner": "实体类型限于{schema}。", "re": "关系限于{schema}。", "ee": "事件类型及其论元角色为{schema}。"},
+}
+_OWN_FORMAT = {
+    "en": "Write each one as {format}, one a line. Where there are none, answer NAN.",
+    "zh": "每条单独一行，写成{format}的形式；没有则回答NAN。",
+}
 _TYPED = {"en": "Entity types of heads and tails: {ends}.", "zh": "头尾实体的类型：{ends}。"}
 _DESCRIBED = {"en": "What they mean: {told}.", "zh": "含义：{told}。"}
 _SHOWN = {"en": "For example, “{text}” gives:\n{answer}", "zh": "例如，“{text}”应得到：\n{answer}"}
@@ -103,21 +117,41 @@ def parts(task: Task, schema: Schema, size: int) -> list[Schema]:
     return schema.parts(task, size)
 
 
-def prompt(task: Task, schema: Schema, text: str, *, examples: bool = False, seed: int = 0) -> str:
-    """`seed` chooses the wording: training rows take many, extraction always the first."""
+def prompt(
+    task: Task, schema: Schema, text: str, *, examples: bool = False, instruction: str = "", seed: int = 0
+) -> str:
+    """`seed` chooses the wording: training rows take many, extraction the first unless told otherwise.
+
+    An instruction of one's own that names all the types, as those of InstructKGC do, is not told them again.
+    """
     language = "zh" if schema.language == "zh" else "en"
-    wordings = WORDINGS[language][task]
-    wording = wordings[seed % len(wordings)]
-    told = [wording.format(schema=_listed(task, schema), format=FORMATS[language][task])]
+    listed, form = _listed(task, schema), FORMATS[language][task]
+    if instruction.strip():
+        told = [_own(task, schema, instruction.strip()).replace("{schema}", listed).replace("{format}", form)]
+    else:
+        wordings = WORDINGS[language][task]
+        told = [wordings[seed % len(wordings)].format(schema=listed, format=form)]
     ends = [one for one in schema.relations if one.head or one.tail] if task == "re" else []
     if ends:
         told.append(_TYPED[language].format(ends={one.name: _ends(one) for one in ends}))
-    meanings = {one.name: " ".join(one.description.split()) for one in schema.types(task) if one.description}
+    meanings = {one.name: words for one in schema.types(task) if (words := one.told(schema.language))}
     if meanings:
         told.append(_DESCRIBED[language].format(told=meanings))
     for one in schema.examples if examples else ():
         told.append(_SHOWN[language].format(text=tidy(one.text), answer=write(task, schema, said(task, one))))
     return alpaca("\n".join(told), text)
+
+
+def _own(task: Task, schema: Schema, words: str) -> str:
+    """A person's own instruction, with what it lacks: the types, what answers look like."""
+    language = "zh" if schema.language == "zh" else "en"
+    named = "{schema}" in words or all(one.name in words for one in schema.types(task))
+    shaped = "{format}" in words or _TUPLE.search(words) is not None
+    lacking = [] if named else [_OWN_SCHEMA[language][task]]
+    return "\n".join([words, *lacking, *([] if shaped else [_OWN_FORMAT[language]])])
+
+
+_TUPLE = regex.compile(r"[(（][^()（）]{1,40}[,，][^()（）]{1,40}[)）]")
 
 
 def _listed(task: Task, schema: Schema) -> str:
