@@ -19,6 +19,7 @@ from core.errors import UserError
 from core.inference import adapters, state, wire
 from core.inference.decoding import Decoding
 from core.inference.engine import (
+    WHY_BY_HAND,
     Capabilities,
     Fact,
     Finish,
@@ -30,6 +31,7 @@ from core.inference.engine import (
     choose,
 )
 from core.inference.engines import remote
+from core.inference.speeds import Purpose
 
 __all__ = ["Answer", "Client", "HostGone", "HostStatus", "PromptTooLong", "connect", "load", "status", "unload"]
 
@@ -105,12 +107,14 @@ def load(
     force: bool = False,
     options: Options | None = None,
     idle: float | None = None,
+    purpose: Purpose = "chat",
 ) -> HostStatus:
     """Have this model loaded, the one before unloaded first. Nothing happens if it is loaded already.
 
     An adapter whose base is loaded joins it there, and so does the base itself: the process stays, and so do the
-    others. Other `options` than those it was loaded with load it anew. `idle`: seconds without a request after which
-    it unloads itself; 0: never. Raises UserError, also if another model is answering and `force` is not set.
+    others. Other `options` than those it was loaded with load it anew; so does the purpose "batch", where another
+    engine is better at that, nobody asked for this one, and it is answering nobody. `idle`: seconds without a request
+    after which it unloads itself; 0: never. Raises UserError, also if another model is answering, unless `force`.
     """
     model = models.resolve(ref)
     if model.format == "remote":
@@ -119,7 +123,8 @@ def load(
         )
     with state.starting_lock():
         now = status()
-        if not _serves(now, model.ref, engine, options) and not _adapted(now, model, engine, options or Options()):
+        serves = _serves(now, model.ref, engine, options) and not (purpose == "batch" and _better_at_many(now, model))
+        if not serves and not _adapted(now, model, engine, options or Options()):
             if now.state == "ready" and now.busy and not force:
                 raise UserError(
                     "The model {model} is answering {count} requests.",
@@ -128,7 +133,7 @@ def load(
                     count=now.busy,
                 )
             _stop()
-            _start(model.ref, engine, options or Options(), idle)
+            _start(model.ref, engine, options or Options(), idle, purpose)
     return _until_ready(model.ref) if wait else status()
 
 
@@ -138,14 +143,14 @@ def unload() -> None:
         _stop()
 
 
-def connect(ref: str) -> Client:
+def connect(ref: str, purpose: Purpose = "chat") -> Client:
     """A client of this model: loads it if it isn't loaded; a remote one needs no host. Raises UserError."""
     model = models.resolve(ref)
     if model.format == "remote":
         engine = remote.Engine()
         loaded = engine.load(model, Options())
         return Client(model, engine, parallel=loaded.parallel, context=loaded.context, can=asdict(engine.can))
-    now = load(model.ref)
+    now = load(model.ref, purpose=purpose)
     record = state.read()
     # another adapter may have joined meanwhile: this one is still there
     if record is None or model.ref not in record.answers or not record.address:
@@ -290,6 +295,15 @@ def _serves(now: HostStatus, ref: str, engine: str | None, options: Options | No
     return there and (options is None or _loaded_so(options))
 
 
+def _better_at_many(now: HostStatus, model: models.Model) -> bool:
+    """Whether the model should be loaded anew for many texts."""
+    record = state.read()
+    chosen = record is not None and (record.options or record.purpose == "batch" or record.why_engine == WHY_BY_HAND)
+    if now.state != "ready" or now.busy or chosen:
+        return False
+    return choose(model, purpose="batch")[0] != now.engine
+
+
 def _loaded_so(options: Options) -> bool:
     record = state.read()
     had = record.options if record is not None else {}
@@ -316,10 +330,10 @@ def _adapted(now: HostStatus, model: models.Model, engine: str | None, options: 
     return True
 
 
-def _start(ref: str, engine: str | None, options: Options, idle: float | None) -> None:
+def _start(ref: str, engine: str | None, options: Options, idle: float | None, purpose: Purpose) -> None:
     """Start a host and wait until its record is there. Call with the starting lock held."""
     start = secrets.token_hex(8)
-    words = [sys.executable, "-m", "core.inference.host", ref, "--start", start]
+    words = [sys.executable, "-m", "core.inference.host", ref, "--start", start, "--purpose", purpose]
     words += ["--engine", engine] if engine else []
     words += [word for name, value in asdict(options).items() if value for word in (f"--{name}", str(value))]
     seconds = idle if idle is not None else os.environ.get(IDLE_VARIABLE)

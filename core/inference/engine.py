@@ -1,7 +1,7 @@
 """What an engine is: one file in `engines/` whose class `Engine` loads a model and answers with it.
 
-The host chooses one by the model's format, in the order of `preference`, and says why; a person can
-name another. An engine that can't do a thing says so in `can` and refuses it by name.
+The host chooses one by the model's format, by measured speed (`models bench`) or else in the order of `preference`,
+and says why; a person can name another. An engine that can't do a thing says so in `can` and refuses it by name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from core import registry
 from core.errors import UserError
+from core.inference import speeds
 from core.inference.decoding import Decoding
+from core.inference.speeds import Purpose
 from core.models import Model
 
 Finish = Literal["stop", "length", "cancelled"]
@@ -118,6 +120,8 @@ class Engine(Protocol):
     """One sentence: why it is chosen when nobody names one."""
     preference: ClassVar[int]
     """Lower is tried first."""
+    batch_preference: ClassVar[int]
+    """The same where many texts are to be read at once."""
     can: Capabilities
 
     def load(self, model: Model, options: Options) -> Loaded:
@@ -145,13 +149,19 @@ class Adapts(Protocol):
         """
 
 
+WHY_BY_HAND = "It was chosen by hand."
+WHY_FASTEST = "It was the fastest when the engines were measured with this model on this machine."
+
+
 def engines() -> dict[str, Any]:
     """{name: class} of every engine, the preferred first."""
     found = {name: module.Engine for name, module in registry.plugins("core.inference.engines").items()}
     return dict(sorted(found.items(), key=lambda pair: pair[1].preference))
 
 
-def choose(model: Model, named: str | None = None, options: Options | None = None) -> tuple[str, Any, str]:
+def choose(
+    model: Model, named: str | None = None, options: Options | None = None, purpose: Purpose = "chat"
+) -> tuple[str, Any, str]:
     """(name, class, why) of the engine for a model. Raises UserError if the named one, or every one, can't."""
     known, asked = engines(), options or Options()
     if named:
@@ -170,12 +180,26 @@ def choose(model: Model, named: str | None = None, options: Options | None = Non
                 able=", ".join(able),
             )
         _refuse_load(named, known[named].can, model, asked)
-        why = "It was chosen by hand."
-        return named, known[named], why
-    reading = [(name, made) for name, made in known.items() if model.format in made.can.formats]
-    name, made = next((pair for pair in reading if _lacks(pair[1].can, model, asked) is None), reading[0])
-    _refuse_load(name, made.can, model, asked)
-    return name, made, made.why
+        return named, known[named], WHY_BY_HAND
+    reading = able_engines(model)
+    fit = [name for name, made in reading.items() if _lacks(made.can, model, asked) is None] or list(reading)[:1]
+    name, why = _best(model, {one: reading[one] for one in fit}, purpose)
+    _refuse_load(name, known[name].can, model, asked)
+    return name, known[name], why
+
+
+def able_engines(model: Model) -> dict[str, Any]:
+    """{name: class} of the engines that read the model's format, the preferred first."""
+    return {name: made for name, made in engines().items() if model.format in made.can.formats}
+
+
+def _best(model: Model, fit: dict[str, Any], purpose: Purpose) -> tuple[str, str]:
+    """(name, why): the fastest where two or more were measured, else the one that is usually so."""
+    measured = {name: speed.of(purpose) for name in fit if (speed := speeds.known(model, name)) is not None}
+    if len(measured) > 1:
+        return max(measured, key=measured.__getitem__), WHY_FASTEST
+    usual = min(fit, key=lambda name: fit[name].batch_preference if purpose == "batch" else fit[name].preference)
+    return usual, fit[usual].why
 
 
 def _lacks(can: Capabilities, model: Model, asked: Options) -> str | None:

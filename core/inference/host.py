@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from dataclasses import asdict, fields, replace
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -25,8 +26,8 @@ from core.errors import UserError
 from core.inference import state
 from core.inference.adapters import base_folder, based
 from core.inference.api import Service, application
-from core.inference.engine import Options, choose
-from core.models import resolve
+from core.inference.engine import Loaded, Options, choose
+from core.models import Model, resolve
 
 IDLE_SECONDS = 15 * 60
 LOCK_PATIENCE = 10
@@ -52,7 +53,9 @@ def main(argv: list[str]) -> None:
 
 def _serve_one(options: argparse.Namespace) -> int:
     asked = {name: value for name, value in asdict(_asked(options)).items() if value}
-    record = state.Record(os.getpid(), options.start, options.ref, options=asked, oom_kills=state.oom_kills())
+    record = state.Record(
+        os.getpid(), options.start, options.ref, options=asked, purpose=options.purpose, oom_kills=state.oom_kills()
+    )
     state.write(record)
     try:
         _serve(options, record)
@@ -75,11 +78,7 @@ def _serve_one(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace, record: state.Record) -> None:
     asked = _asked(options)
     model = based(resolve(options.ref), asked)
-    name, make, why = choose(model, options.engine or None, asked)
-    engine = make()
-    started = time.monotonic()
-    loaded = engine.load(model, asked)
-    print(f"loaded {model.ref} with {name} in {time.monotonic() - started:.1f} s", flush=True)
+    name, engine, loaded, why = _loaded(model, options, asked)
     secret = secrets.token_urlsafe(32)
     state.write_token(secret)
     door = socket.create_server(("127.0.0.1", 0))
@@ -97,6 +96,26 @@ def _serve(options: argparse.Namespace, record: state.Record) -> None:
     with _until_stopped(service, options.idle):
         _run(service, door, record)
     engine.unload()
+
+
+def _loaded(model: Model, options: argparse.Namespace, asked: Options) -> tuple[str, Any, Loaded, str]:
+    """(engine's name, engine, what came of it, why this one): the usual one where the one for many texts can't."""
+    named = options.engine or None
+    name, make, why = choose(model, named, asked, options.purpose)
+    usual = choose(model, named, asked)
+    started = time.monotonic()
+    engine = make()
+    try:
+        loaded = engine.load(model, asked)
+    except UserError as error:
+        if usual[0] == name:
+            raise
+        print(f"{name} can't: {error}", flush=True)
+        name, make, why = usual
+        engine = make()
+        loaded = engine.load(model, asked)
+    print(f"loaded {model.ref} with {name} in {time.monotonic() - started:.1f} s", flush=True)
+    return name, engine, loaded, why
 
 
 def _told(record: state.Record, service: Service) -> state.Record:
@@ -160,6 +179,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("ref")
     parser.add_argument("--engine", default="")
     parser.add_argument("--start", default="")
+    parser.add_argument("--purpose", choices=("chat", "batch"), default="chat")
     parser.add_argument("--idle", type=float, default=IDLE_SECONDS, help="seconds; 0: never")
     for option in fields(Options):
         parser.add_argument(f"--{option.name}", type=type(option.default), default=option.default)

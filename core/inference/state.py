@@ -48,6 +48,8 @@ class Record:
     """What came of the load and why, as `engine.Fact`s."""
     options: dict[str, Any] = field(default_factory=dict)
     """What the load asked for, where it asked for anything."""
+    purpose: str = ""
+    """What the load was for: `chat` or `batch`."""
     base: str = ""
     """The folder of the weights that further adapters can go on; "" where none can."""
     answers: list[str] = field(default_factory=list)

@@ -115,7 +115,8 @@ def said_in(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield from ((constants[name.id], node.lineno) for name in named if getattr(name, "id", "") in constants)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(isinstance(target, ast.Name) and target.id == "why" for target in targets):
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+            if any(name == "why" or name.startswith("WHY_") for name in names):
                 yield from ((text, node.lineno) for text in literals(node.value))
 
 

@@ -10,6 +10,7 @@ from ui.parts.operation_form import operation_form
 
 TOOLS = (
     "models verify",
+    "models bench",
     "weights convert",
     "weights recover",
     "weights make-delta",

@@ -55,6 +55,7 @@ class Engine:
     title: ClassVar[str] = "llama.cpp"
     why: ClassVar[str] = "llama.cpp is the fastest here with GGUF files, and keeps answers to a grammar."
     preference: ClassVar[int] = 10
+    batch_preference: ClassVar[int] = 10
     can = Capabilities(formats=("gguf",), grammar=True)
 
     def __init__(self) -> None:

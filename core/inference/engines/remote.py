@@ -34,6 +34,7 @@ class Engine:
     title: str = "This server"
     why: ClassVar[str] = "The model runs on another server; this machine only asks it."
     preference: ClassVar[int] = 30
+    batch_preference: ClassVar[int] = 30
     can: Capabilities = Capabilities(formats=("remote",), devices=("elsewhere",))
 
     def __init__(self, *, silence: float | None = SILENCE_SECONDS, tries: int = TRIES) -> None:

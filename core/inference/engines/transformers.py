@@ -47,6 +47,7 @@ class Engine:
     title: str = "transformers"
     why: ClassVar[str] = "transformers reads Hugging Face folders as they are, and can follow several beams."
     preference: ClassVar[int] = 20
+    batch_preference: ClassVar[int] = 20
     can = Capabilities(
         formats=("huggingface", "adapter", "gguf"),
         devices=("cpu", "cuda"),
