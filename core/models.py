@@ -98,6 +98,15 @@ def installed() -> list[Model]:
     return found
 
 
+def trained() -> list[Model]:
+    """What the workspace's trainings made, as it is: adapters and fully tuned models, named by their folders' paths."""
+    found: list[Model] = []
+    for folder in sorted(paths.trainings().iterdir()):
+        if folder.is_dir():
+            found += _in_folder(folder, _card_or_none(folder), ref=str(folder.resolve()))
+    return found
+
+
 def for_chat(ref: str) -> str:
     """Whom to talk to where `ref` is only a default: a model tuned for extraction only extracts, its base talks."""
     return f"{ref}-base" if any(model.ref == f"{ref}-base" for model in installed()) else ref

@@ -39,6 +39,11 @@ def runs() -> Path:
     return _inside("runs")
 
 
+def trainings() -> Path:
+    """One folder a training started by the app: its checkpoints, metrics and what it made."""
+    return _inside("trainings")
+
+
 def host() -> Path:
     """The model host's lock, address and log."""
     return _inside("host")

@@ -264,6 +264,15 @@ def test_a_finished_training_leads_to_a_model(open_page: OpenPage, ended: Path) 
     assert page.button(key="train.extract")
 
 
+def test_an_adapter_can_be_tried_before_it_is_merged(open_page: OpenPage, ended: Path) -> None:
+    with_result(ended, "better", -1.75, -1.25)
+    (ended / "adapter_config.json").write_text('{"base_model_name_or_path": "tiny"}')
+    (ended / "adapter_model.safetensors").write_bytes(b"")
+    assert not [key for key in ("train.chat", "train.extract") if not open_page("train", training="sayings").button(key=key)]
+    page = open_page("extract")
+    assert any("sayings" in name and "(" in name or "（" in name for name in page.selectbox(key="extract.model").options)
+
+
 def test_one_that_was_stopped_goes_on_from_a_checkpoint_and_shows_what_is_different(
     open_page: OpenPage, ended: Path
 ) -> None:

@@ -44,6 +44,7 @@ def model_titles() -> dict[str, str]:
         except UserError:
             continue
         found[model.ref] = model.title
+    found |= {model.ref: t("{title} (training)", title=model.title) for model in models.trained()}
     return found | {endpoint.ref: endpoint.name for endpoint in chosen.endpoints}
 
 

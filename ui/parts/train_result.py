@@ -15,7 +15,7 @@ from core.operation import Request
 from core.weights.adapter import MergeRequest
 from core.weights.export import ExportRequest
 from ui.i18n import t
-from ui.parts import model_choice
+from ui.parts import model_choice, pickers
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import show_progress
 from ui.parts.preflight import duration
@@ -102,13 +102,14 @@ def to_a_model(training: Training) -> None:
             st.caption(t("{quant}: half the size, nearly lossless; runs on any machine.", quant=QUANT), width="content")
         else:
             _try(gguf.parent.name, main=True)
-    if is_merged and not gguf.exists():
+    ref = f"{training.out.name}/hf" if is_merged and method != "full" else str(training.out)
+    if not gguf.exists() and ref in pickers.model_titles():
         with st.container(horizontal=True, vertical_alignment="center"):
-            _try(str(training.out) if method == "full" else f"{training.out.name}/hf", main=False)
+            _try(ref, main=False)
 
 
 def _try(ref: str, *, main: bool) -> None:
-    """Chat and Extract with it; before it is a GGUF file it is loaded as it is, which takes more memory."""
+    """Chat and Extract with it; before it is a GGUF file it is loaded as it is, on its base: that takes more memory."""
     if st.button(
         t("Try it in Chat"), type="primary" if main else "secondary", icon=":material/chat:", key="train.chat"
     ):
@@ -119,7 +120,7 @@ def _try(ref: str, *, main: bool) -> None:
     if st.button(t("Try it in Extract"), icon=":material/data_object:", key="train.extract"):
         model_choice.use(ref)
         st.switch_page("views/extract.py")
-    st.caption(t("To compare, extract from the same rows once with it and once with the model it came from."))
+    st.caption(t("Chat can answer with two models side by side; Extract compares an adapter with its base alone."))
 
 
 def places(training: Training) -> tuple[Path, Path]:

@@ -17,7 +17,6 @@ from core.launchers import contract, earlier
 OPERATION = "train finetune"
 QUEUED = (OPERATION, "train curve")
 """Operations that take the machine's one turn to train."""
-FOLDER = "trainings"
 Series = dict[str, list[tuple[float, float]]]
 
 
@@ -50,9 +49,7 @@ class Training:
 
 def folder() -> Path:
     """Where the page's trainings go, one folder each."""
-    place = paths.workspace() / FOLDER
-    place.mkdir(mode=0o700, exist_ok=True)
-    return place
+    return paths.trainings()
 
 
 def name_of(out: Path) -> str:
