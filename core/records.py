@@ -150,7 +150,3 @@ def _flat(record: Span | Entity | Relation | Argument | Event) -> dict[str, Any]
         if name not in _SILENT or value != _SILENT[name]:
             made[name] = value
     return made
-
-
-def _without_whole_fits(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value for name, value in pairs if name != "fit" or value != 1.0}

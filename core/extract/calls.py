@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from core.errors import UserError
-from core.extract import dialects
+from core.extract import asking, dialects
 from core.extract.answer import Found
 from core.extract.chunk import chunks
 from core.extract.ground import Finder
 from core.extract.normal import Source, normalise
+from core.extract.passes import FIRST, Pass
 from core.extract.schema import Schema, Task, need
 from core.extract.tasks import ee, ner
 from core.extract.tasks import re as relations
@@ -26,6 +27,7 @@ from core.models import Model
 from core.records import Extraction
 
 LONGEST = 200_000  # characters a document
+NOWHERE = Source("", (0,))
 COUNTED = ("calls", "unreadable", "cut", "repaired", "dropped", "prompt_tokens", "tokens", "seconds")
 
 
@@ -64,6 +66,14 @@ class Options:
     grammar: bool = True
     dialect: str = dialects.AUTO
     """auto: the one that the model's card names."""
+    examples: int | None = None
+    """The schema's examples that a prompt shows, at most; None: all of them, to models not trained for this."""
+    instruction: str = ""
+    """A person's own words in place of the dialect's instruction."""
+    wording: int = 0
+    """Which of the dialect's wordings of an instruction."""
+    grounding: bool = True
+    """False: records may say what the text doesn't; nothing is looked for in it, and no grammar holds them to it."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,8 @@ class Part:
     task: Task
     schema: Schema
     dialect: str = dialects.USUAL
+    asking: Options = field(default_factory=Options)
+    turn: Pass = FIRST
 
 
 @dataclass(frozen=True)
@@ -94,11 +106,12 @@ def parts(schema: Schema, tasks: Sequence[Task], options: Options, model: Model 
     """Raises UserError if the schema has no types for one of the tasks, or there is no such dialect."""
     name = dialect_of(model, options)
     dialect = dialects.find(name)
+    asking.check(options, name)
     made: list[Part] = []
     for task in dict.fromkeys(tasks):
         need(schema, task)
         some = dialect.parts(task, schema, options.types_per_call)
-        made += [Part(len(made) + at, task, part, name) for at, part in enumerate(some)]
+        made += [Part(len(made) + at, task, part, name, options) for at, part in enumerate(some)]
     return made
 
 
@@ -143,7 +156,7 @@ def _put(client: Asked, call: Call, grammar: str | None) -> Answer:
     dialect = dialects.find(call.part.dialect)
     asked = prompt(call, client.model)
     beams = grammar is None and bool(client.can.get("beams"))
-    decoding = dialect.decoding(_room(client, call, asked), beams=beams)
+    decoding = call.part.turn.decoding(dialect.decoding(_room(client, call, asked), beams=beams))
     stop = () if grammar else dialect.STOP
     if form(client.model, call.part.dialect) == "raw":
         return client.complete(asked, decoding, grammar=grammar, stop=stop)
@@ -159,10 +172,17 @@ def _taken(call: Call, answer: Answer) -> bool:
 
 
 def prompt(call: Call, model: Model) -> str:
-    """What the model is sent, to the letter; examples only for models that were not trained for this."""
-    examples = not model.card.trained_for_extraction
-    dialect = dialects.find(call.part.dialect)
-    return dialect.prompt(call.part.task, call.part.schema, _shown(call).text, examples=examples)
+    """What the model is sent, to the letter."""
+    part, options = call.part, call.part.asking
+    schema = asking.with_examples(part.task, part.schema, options, model)
+    return dialects.find(part.dialect).prompt(
+        part.task,
+        schema,
+        _shown(call).text,
+        examples=bool(schema.examples),
+        instruction=options.instruction,
+        seed=options.wording,
+    )
 
 
 def _shown(call: Call) -> Source:
@@ -194,7 +214,7 @@ def understood(call: Call, answer: Answer) -> Extraction:
 
 
 def _grounded(call: Call, found: Sequence[Found], spent: dict[str, Any]) -> Extraction:
-    finder = Finder(call.source, call.document)
+    finder = Finder(call.source, call.document) if call.part.asking.grounding else Finder(NOWHERE, "")
     if call.part.task == "ner":
         return Extraction("", "", entities=tuple(ner.ground(found, finder)), provenance=spent)
     if call.part.task == "re":
@@ -247,12 +267,13 @@ def told(model: Model, schema: Schema, tasks: Sequence[Task], options: Options, 
         "dialect": dialect,
         "dialect_version": dialects.find(dialect).VERSION,
         "prompt_form": form(model, dialect),
-        "examples": 0 if model.card.trained_for_extraction else len(schema.examples),
+        "examples": asking.shown(schema, options, model),
         "grammar": grammar,
         "task": list(tasks),
         "schema": schema.name,
         "schema_hash": schema.hash,
-        "warnings": [],
+        "warnings": [warning.to_dict() for warning in asking.warnings(options, model, dialect)],
+        **asking.settings_of(options),
     }
 
 
@@ -266,6 +287,7 @@ def settings_of(model: Model, options: Options) -> dict[str, Any]:
         "overlap": options.overlap,
         "types-per-call": options.types_per_call,
         "grammar": options.grammar,
+        **asking.settings_of(options),
     }
 
 
@@ -280,7 +302,7 @@ def form(model: Model, dialect: str) -> str:
 
 
 def uses_grammar(client: Asked, options: Options) -> bool:
-    return options.grammar and bool(client.can.get("grammar"))
+    return options.grammar and options.grounding and bool(client.can.get("grammar"))
 
 
 def _room(client: Asked, call: Call, prompt: str) -> int:

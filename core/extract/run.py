@@ -91,8 +91,38 @@ class RunRequest(Request):
         json_schema_extra={"advanced": True},
     )
 
+    examples: int | None = Field(
+        default=None,
+        ge=0,
+        le=50,
+        description="Examples that prompts show; if not given, all of the schema's to models not trained for this",
+        json_schema_extra={"advanced": True},
+    )
+    instruction: str = Field(
+        default="",
+        max_length=8000,
+        description="Instruction of your own in place of the dialect's; {format} in it becomes the form of answers",
+        json_schema_extra={"advanced": True},
+    )
+    wording: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="Number of the dialect's wording; zhixi has three, from 0 on",
+        json_schema_extra={"advanced": True},
+    )
+
     def options(self) -> Options:
-        return Options(self.chunk_characters, self.overlap, self.types_per_call, self.grammar, self.dialect)
+        return Options(
+            self.chunk_characters,
+            self.overlap,
+            self.types_per_call,
+            self.grammar,
+            self.dialect,
+            self.examples,
+            self.instruction,
+            self.wording,
+        )
 
 
 class RunResult(Result):

@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
-import random
 import resource
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,7 +22,7 @@ from core.extract import batch, schema
 from core.extract.batch import Batch, Outcome
 from core.extract.calls import Options
 from core.extract.export import export_run
-from core.extract.run import RunRequest, RunResult, run
+from core.extract.run import run
 from core.inference import client
 from core.inference.client import Answer, HostGone
 from core.models import Card, Model
@@ -32,6 +30,7 @@ from core.operation import Silent
 from core.records import Document, Entity, Extraction
 from core.store import Store, Writer
 from tests.core import extract_stub
+from tests.core.extract_batches import command, committed, do, records, request, sentences
 
 PROJECT = extract_stub.PROJECT
 
@@ -45,38 +44,6 @@ def log(tmp_path: Path) -> Path:
 def stub(workspace: Path, log: Path) -> Iterator[str]:
     with extract_stub.running(log) as ref:
         yield ref
-
-
-def table(path: Path, texts: list[str]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "text"])
-        writer.writerows((f"doc-{number}", text) for number, text in enumerate(texts))
-    return path
-
-
-def sentences(count: int) -> list[str]:
-    return [f"Person{number} lives in the town of Place{number} with a dog." for number in range(count)]
-
-
-def request(tmp_path: Path, texts: list[str], model: str, **more: object) -> RunRequest:
-    fields: dict = {
-        "input": table(tmp_path / "in.csv", texts),
-        "text_column": "text",
-        "id_column": "id",
-        "schema_ref": "people-and-organisations-en",
-        "out": tmp_path / "out",
-        "model": model,
-    }
-    return RunRequest(**{**fields, **more})
-
-
-def do(request: RunRequest) -> RunResult:
-    return run(request, Silent())
-
-
-def records(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def test_a_run_writes_a_row_a_document_as_the_issue_describes_it(tmp_path: Path, stub: str) -> None:
@@ -209,8 +176,8 @@ def test_with_several_tasks_the_first_rows_are_done_long_before_the_last_are_beg
 
 def test_other_settings_are_refused_by_name(tmp_path: Path, stub: str) -> None:
     do(request(tmp_path, sentences(3), stub))
-    with pytest.raises(UserError, match="task"):
-        do(request(tmp_path, sentences(3), stub, task=("re",)))
+    with pytest.raises(UserError, match="overlap"):
+        do(request(tmp_path, sentences(3), stub, overlap=1))
     with pytest.raises(UserError, match="input"):
         do(request(tmp_path, sentences(4), stub))
 
@@ -253,87 +220,7 @@ def test_a_column_in_a_language_the_model_does_not_read_is_refused_or_marked(
         assert row["provenance"]["language"] == "zh"
 
 
-# Killing the real command
-
-
-def command(wanted: RunRequest) -> list[str]:
-    return [
-        *(sys.executable, "-m", "core", "extract", "run", "--json"),
-        *("--input", str(wanted.input), "--text-column", "text", "--id-column", "id", "--task", "ner"),
-        *("--schema", wanted.schema_ref, "--out", str(wanted.out), "--model", wanted.model),
-    ]
-
-
-def committed(folder: Path) -> set[str]:
-    if not (folder / "store.sqlite").exists():
-        return set()
-    with closing(sqlite3.connect(folder / "store.sqlite", timeout=10)) as database:
-        try:
-            rows = database.execute("SELECT json FROM results").fetchall()
-        except sqlite3.OperationalError:  # killed before its tables were there
-            return set()
-    return {json.loads(text)["text"] for (text,) in rows}
-
-
-def kill_repeatedly(tmp_path: Path, stub: str, log: Path, kills: int) -> None:
-    texts = [f"{text} SLOW" if number % 10 == 0 else text for number, text in enumerate(sentences(60 * kills))]
-    wanted = request(tmp_path, texts, stub)
-    chance = random.Random(7)
-    for _ in range(kills):
-        before = len(committed(wanted.out))
-        goal = before + chance.randint(1, 40)
-        process = subprocess.Popen(
-            command(wanted), cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-        )
-        until = time.monotonic() + 120
-        while len(committed(wanted.out)) < goal and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.01)
-        assert process.poll() is None, "it ended before it could be killed"
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        done, asked = committed(wanted.out), len(extract_stub.asked(log))
-        assert len(done) >= goal
-        # From here on no committed row may be asked again; checked after the next round.
-        kill_repeatedly.seen.append((asked, done))
-    ended = subprocess.run(command(wanted), cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
-    assert ended.returncode == 0, ended.stderr
-    asked = extract_stub.asked(log)
-    for position, done in kill_repeatedly.seen:
-        # what was in the air when the process died may still reach the log behind the count
-        late = asked[position + 16 :]
-        assert not done & set(late), "a finished row was asked again"
-    rows = records(wanted.out)
-    assert [row["text"] for row in rows] == texts
-    assert all(row["error"] is None and len(row["entities"]) == 1 for row in rows)
-    assert len(asked) <= len(texts) + kills * 16, "at most what was in hand at a kill is asked again"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_counts() -> None:
-    kill_repeatedly.seen = []  # type: ignore[attr-defined]
-
-
-def test_a_killed_run_goes_on_with_every_row_exactly_once(tmp_path: Path, stub: str, log: Path) -> None:
-    kill_repeatedly(tmp_path, stub, log, kills=3)
-
-
-@pytest.mark.soak
-def test_a_run_killed_twenty_times_has_every_row_exactly_once(tmp_path: Path, stub: str, log: Path) -> None:
-    kill_repeatedly(tmp_path, stub, log, kills=20)
-
-
-def test_two_processes_do_not_work_on_one_folder(tmp_path: Path, stub: str) -> None:
-    wanted = request(tmp_path, [f"{text} SLOW" for text in sentences(60)], stub)
-    first = subprocess.Popen(command(wanted), cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 60
-        while not committed(wanted.out) and time.monotonic() < until:
-            time.sleep(0.05)
-        with pytest.raises(UserError, match="Another process"):
-            do(wanted)
-    finally:
-        first.kill()
-        first.wait()
+# A disk that fills up
 
 
 def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, stub: str) -> None:
