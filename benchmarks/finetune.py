@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,13 +147,9 @@ def arguments(request: FinetuneRequest, steps: int, passes: int, each: int = 1) 
 def ours(request: FinetuneRequest, base: Path, store: Store, plan: Plan, tokenizer: Any, clock: Clock) -> Trainer:
     model = adapted(request, base)
     return PackedTrainer(
-        store=store,
-        pad=0,
-        packs=True,
+        collate=partial(tensors, store=store, pad=0, packs=True),
         keep=1,
         answers=AnswersOnly(model),
-        validation=[],
-        validation_store=None,
         model=model,
         args=arguments(request, plan.steps, plan.passes),
         train_dataset=Passes(plan),

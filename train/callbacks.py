@@ -9,23 +9,30 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from transformers import TrainerCallback
 
-from core.launchers.contract import STOP
-from train.packing import Plan
-from train.samples import Store
+from core.errors import UserError
+from core.launchers.contract import METRICS, STOP
+from train import checkpoints
+
+NUMBERS = ("loss", "eval_loss", "learning_rate", "grad_norm")
 
 
 class Metrics(TrainerCallback):
-    """Writes a JSON line for every logged step, and which samples each step learned from (`samples.jsonl`)."""
+    """Writes a JSON line for every logged step; `samples(n)`, if given, tells which samples optimiser step n (from 0)
+    learned from, for `samples.jsonl`. `epochs(steps)`: how many epochs so many steps are."""
 
-    def __init__(self, out: Path, plan: Plan, store: Store) -> None:
-        self._file, self._ledger = out / "metrics.jsonl", out / "samples.jsonl"
-        self._plan, self._store = plan, store
+    def __init__(
+        self, out: Path, *, epochs: Callable[[int], float], samples: Callable[[int], list[int]] | None = None
+    ) -> None:
+        self._file, self._ledger = out / METRICS, out / "samples.jsonl"
+        self._epochs, self._samples = epochs, samples
         self._since, self._tokens_then = time.monotonic(), 0
         self.trainer: Any = None
 
@@ -34,18 +41,19 @@ class Metrics(TrainerCallback):
         if not state.is_world_process_zero:
             return
         for file in (self._file, self._ledger):  # what follows the checkpoint that we go on from is done again
-            _forget_after(file, state.global_step)
+            forget_after(file, state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.is_world_process_zero:
-            _append(self._ledger, {"step": state.global_step, "samples": self._plan.step(state.global_step - 1)})
+        state.epoch = self._epochs(state.global_step)  # the Trainer counts from where it went on
+        if state.is_world_process_zero and self._samples is not None:
+            append(self._ledger, {"step": state.global_step, "samples": self._samples(state.global_step - 1)})
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if not state.is_world_process_zero or not logs:
             return
         now, tokens = time.monotonic(), self.trainer.tokens_seen
         made: dict[str, Any] = {
-            name: logs[name] for name in ("loss", "eval_loss", "learning_rate", "grad_norm") if name in logs
+            name: value for name, value in logs.items() if name in NUMBERS or name.startswith("perplexity/")
         }
         if "loss" in made:
             elapsed = max(now - self._since, 1e-9)
@@ -55,7 +63,30 @@ class Metrics(TrainerCallback):
             logs["tokens_per_second"] = made["tokens_per_second"]  # for the callbacks that follow
             self._since, self._tokens_then = now, tokens
         if made:
-            _append(self._file, {"step": state.global_step, "total_steps": state.max_steps, "memory": _memory()} | made)
+            append(self._file, {"step": state.global_step, "total_steps": state.max_steps, "memory": _memory()} | made)
+
+
+class Before(TrainerCallback):
+    """The validation losses of the untrained model, measured once and kept for a run that is gone on with.
+
+    As training begins, not before: weights that ZeRO shares out are whole only once it has them in hand.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.trainer: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step or any_rank(args, self._file.is_file()):
+            return
+        losses = self.trainer.validation_losses()
+        if args.should_save:
+            temporary = self._file.with_suffix(".tmp.npy")
+            np.save(temporary, losses)
+            temporary.replace(self._file)
+
+    def read(self) -> np.ndarray | None:
+        return np.load(self._file) if self._file.is_file() else None
 
 
 class GiveBackMemory(TrainerCallback):
@@ -112,7 +143,7 @@ class StopWhenAsked(TrainerCallback):
         self.asked = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.asked = _any_rank(args, self.asked or self._file.exists())
+        self.asked = any_rank(args, self.asked or self._file.exists())
         if self.asked:
             control.should_save = control.should_training_stop = True
 
@@ -136,8 +167,21 @@ class StopAtNaN(TrainerCallback):
         if self.step is not None:
             control.should_save = False
 
+    def refuse(self, args: Any, out: Path) -> None:
+        """Raises UserError once a loss was no number; the checkpoint that gives none is removed, if another stays."""
+        if self.step is None:
+            return
+        if self.before and args.should_save and len(checkpoints.whole_in(out)) > 1:
+            checkpoints.remove(out / f"checkpoint-{self.step - 1}")
+        raise UserError(
+            "The loss was no number at step {step}, so training stopped; the last checkpoint before it is kept.",
+            remedy="Lower the learning rate, or raise the warm-up, and go on from the last checkpoint.",
+            step=self.step,
+        )
 
-def _any_rank(args: Any, asked: bool) -> bool:
+
+def any_rank(args: Any, asked: bool) -> bool:
+    """Whether any of the ranks was asked: all get the same answer."""
     if args.world_size == 1:
         return asked
     import torch
@@ -147,12 +191,12 @@ def _any_rank(args: Any, asked: bool) -> bool:
     return bool(told)
 
 
-def _append(file: Path, row: dict[str, Any]) -> None:
+def append(file: Path, row: dict[str, Any]) -> None:
     with file.open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(row) + "\n")
 
 
-def _forget_after(file: Path, step: int) -> None:
+def forget_after(file: Path, step: int) -> None:
     if not file.is_file():
         return
     kept = []

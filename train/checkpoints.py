@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,9 +61,11 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def keep_newest(out: Path, count: int) -> None:
-    """Remove all but the newest whole ones."""
-    for folder in set(all_in(out)) - set(whole_in(out)[-count:]):
+def keep_newest(out: Path, count: int, every: int = 0) -> None:
+    """Remove all but the newest whole ones, and those of every so many steps."""
+    whole = whole_in(out)
+    spared = {folder for folder in whole if every and step_of(folder) % every == 0}
+    for folder in set(all_in(out)) - set(whole[-count:]) - spared:
         remove(folder)
 
 
@@ -90,6 +92,25 @@ def forget_after(out: Path, step: int) -> None:
     for folder in all_in(out):
         if step_of(folder) > step or not is_complete(folder):
             remove(folder)
+
+
+def refuse_without_room(folder: Path, *, any_rank: Callable[[bool], bool] = bool) -> None:
+    """Raises UserError before a checkpoint is begun that would not fit, as large as the one before it.
+
+    Of many ranks all raise it together (`any_rank`): one that fails alone leaves the others waiting for it.
+    """
+    whole = [one for one in whole_in(folder.parent) if one != folder]
+    size = sum(file.stat().st_size for file in whole[-1].rglob("*") if file.is_file()) if whole else 0
+    free = shutil.disk_usage(folder.parent).free
+    if any_rank(size > free):
+        raise UserError(
+            "{what} would need {size} MB in {folder}, where {free} MB are free.",
+            remedy="Make room on that disk, and go on from the last checkpoint, which is kept.",
+            what=folder.name,
+            size=size // 10**6,
+            folder=folder.parent,
+            free=free // 10**6,
+        )
 
 
 @contextmanager

@@ -12,6 +12,76 @@ from train.samples import Store
 from train.trainer import GIVEN
 
 
+def keeps_samples_apart(model: Any, store: Store, pad: int) -> bool:
+    """`packing_is_exact` of a model, or, where ZeRO-3 has shared out its weights, of a small one of its kind."""
+    return packing_is_exact(_whole(model), store, pad)
+
+
+def keeps_rows_apart(model: Any, rows: Any, number: int, pad: int) -> bool:
+    """The same of pretraining's rows: whether other tokens in a row's first sample change nothing in the others, to
+    the bit, and these get the logits that they get alone, up to rounding. `number`: a row of several samples."""
+    from train.pretrain_data import collate
+
+    model = _whole(model)
+    windows = [getattr(model.config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    row = rows[number]
+    if any(window and len(row.ids) > window for window in windows):
+        return False
+    first = int(row.ends[0])
+
+    def said(*, apart: bool, other: bool = False) -> Any:
+        inputs = {
+            name: made.to(model.device) for name, made in collate([number], rows, pad=pad, micro=1, apart=apart).items()
+        }
+        ids = inputs["input_ids"]
+        if other:
+            ids[0, :first] = ids[0, :first].flip(0)
+        with torch.no_grad():
+            logits = model(**{name: inputs[name] for name in GIVEN if name in inputs}, use_cache=False).logits
+        return logits.reshape(-1, logits.shape[-1])[inputs["predicts"]].float()
+
+    own = int(row.learned[:first].sum())
+    was_training = model.training
+    model.eval()
+    try:
+        alone, beside, beside_other = (
+            said(apart=True)[own:],
+            said(apart=False)[own:],
+            said(apart=False, other=True)[own:],
+        )
+    except (TypeError, ValueError, RuntimeError):  # a model that takes no positions or no such mask
+        return False
+    finally:
+        model.train(was_training)
+    return torch.equal(beside, beside_other) and bool((alone - beside).abs().mean() < 0.1 * alone.std())
+
+
+def _whole(model: Any) -> Any:
+    from transformers.integrations import deepspeed
+
+    return _small(model.config) if deepspeed.is_deepspeed_zero3_enabled() else model
+
+
+def _small(config: Any) -> Any:
+    """A new model with two of its layers, whole on every rank."""
+    import copy
+
+    from transformers import AutoModelForCausalLM
+    from transformers.integrations import deepspeed
+
+    config = copy.deepcopy(config)
+    config.num_hidden_layers = min(2, config.num_hidden_layers)
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[: config.num_hidden_layers]
+    held = deepspeed._hf_deepspeed_config_weak_ref
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    finally:
+        deepspeed._hf_deepspeed_config_weak_ref = held
+
+
 def packing_is_exact(model: Any, store: Store, pad: int) -> bool:
     """Whether samples side by side get the logits that they get alone, seen on the longest and another one.
 

@@ -95,6 +95,9 @@ class Plan:
         wanted = max(1, -(-round(self.samples * self.epochs) // self.batch))
         return min(wanted, self.max_steps) if self.max_steps else wanted
 
+    def epochs_at(self, steps: int) -> float:
+        return steps * self.batch / self.samples
+
     def order(self, epoch: int) -> list[int]:
         """The samples of an epoch in their order."""
         shuffled = np.random.default_rng([self.seed, epoch]).permutation(len(self.groups))

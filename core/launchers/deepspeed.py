@@ -18,8 +18,8 @@ CONFIGS = paths.PROJECT / "train" / "configs"
 
 def config_text(zero: int, offload: bool, precision: str, clip: float) -> str:
     """deepspeed.json: a file of train/configs with what the request decides; "auto" is filled in by transformers."""
-    if zero == 2:
-        made: dict[str, Any] = _read("zero2.json")
+    if zero < 3:
+        made: dict[str, Any] = _read(f"zero{zero}.json")
         if offload:
             made["zero_optimization"]["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
     else:

@@ -13,7 +13,9 @@ from core.launchers.request import Learning
 R = TypeVar("R", bound=Learning)
 PASSING = frozenset(
     {"resume", "devices", "hosts", "processes", "launcher", "port", "unload_host", "at_once", "dry_run", "keep"}
-    | {"save_every", "eval_every", "micro_batch_tokens", "gradient_checkpointing", "zero", "offload"}
+    | {"save_every", "eval_every", "micro_batch_tokens", "micro_batch", "gradient_checkpointing", "zero", "offload"}
+    | {"keep_every", "every_node", "rendezvous", "machines", "network", "sample_every", "sample_prompts"}
+    | {"sample_tokens", "shard_gb", "delta"}
 )
 """Settings that may change between two calls without another model being trained."""
 
@@ -52,11 +54,11 @@ def kept(request: R) -> R:
     before = settings(request.out)
     if before is None:
         return request
-    automatic = {"precision": "auto", "micro_batch_tokens": 0, "gradient_checkpointing": "auto"}
+    automatic = {"precision": "auto", "micro_batch_tokens": 0, "micro_batch": 0, "gradient_checkpointing": "auto"}
     update = {
         name: before[name]
         for name, left_open in automatic.items()
-        if getattr(request, name) == left_open and before.get(name) is not None
+        if getattr(request, name, None) == left_open and before.get(name) is not None
     }
     return request.model_copy(update=update)
 

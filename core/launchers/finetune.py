@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from core.launchers import earlier, follow, gpu, prepare, turn
-from core.launchers.request import Learning, Machines
+from core.launchers.request import Machines, Passes
 from core.operation import Needs, Progress, Request, Result, operation
 
 DataFormat = Literal["auto", "alpaca", "sharegpt", "messages", "iepile", "instructie", "records", "prompts"]
@@ -123,7 +123,7 @@ class Samples(Request):
     )
 
 
-class FinetuneRequest(Machines, Learning, Samples):  # the form's order: pydantic takes the last first
+class FinetuneRequest(Machines, Passes, Samples):  # the form's order: pydantic takes the last first
     """Train a model on your own examples: an adapter (LoRA, QLoRA) or all its weights."""
 
     @model_validator(mode="after")
@@ -135,7 +135,7 @@ class FinetuneRequest(Machines, Learning, Samples):  # the form's order: pydanti
         if self.adapter and self.method == "full":
             raise ValueError("full training has no adapter; merge it into the base first, or choose lora")
         if self.offload and not self.zero:
-            raise ValueError("offload needs zero 2 or 3")
+            raise ValueError("offload needs zero 1, 2 or 3")
         if self.zero == 3 and self.method == "qlora":
             raise ValueError("QLoRA's 4-bit weights can't be shared by ZeRO-3; choose zero 2, or lora")
         if self.launcher == "python" and self.processes > 1:
@@ -212,7 +212,7 @@ def run(request: FinetuneRequest, progress: Progress) -> FinetuneResult:
         return _result(first.out, done, follow.Outcome(), stopped=False)
     with turn.taken(progress, at_once=request.at_once):
         if request.unload_host:
-            _unload(progress)
+            unload(progress)
         made = prepare.ready(request)
         # After the wait, since the training before may have written here, and memory is free again.
         settled, notes = earlier.continued(made.request)
@@ -225,7 +225,7 @@ def run(request: FinetuneRequest, progress: Progress) -> FinetuneResult:
     return _result(settled.out, done or {}, seen, stopped=done is None)
 
 
-def _unload(progress: Progress) -> None:
+def unload(progress: Progress) -> None:
     from core.inference import client
 
     if client.status().state in ("loading", "ready"):

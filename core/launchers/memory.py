@@ -9,7 +9,8 @@ P parameters, T trained ones, b bytes a number (2 in bf16 and fp16, 4 in fp32), 
                   (+ inputs once more where dropout copies them); Korthikanti et al. 2022 count the same per layer
                   with checkpointing: b t (layers x hidden) and one layer's share of the above
     logits        12 t V: fp32 logits, their softmax and its gradient, if every token of a pass were an answer
-    ZeRO          2 divides gradients and moments by r (12 of 16 bytes), 3 all but activations; offload moves it to RAM
+    ZeRO          1 divides the moments by r (8 of 16 bytes), 2 gradients too (12), 3 all but activations; offload
+                  moves to RAM what is divided
     kept          on a processor 0.45 of activations and logits once more
     besides       0.9 GB of libraries in RAM, on a GPU 0.8 GB of context and kernels there
 
@@ -131,7 +132,7 @@ def needs(model: Shape, how: Training, out: Path | None = None) -> Needs:
         weights, copies = item * model.parameters + 4 * trained, 0
     shared = how.ranks if how.zero else 1
     if how.zero:
-        moments //= shared
+        moments = 4 * trained + 8 * trained // shared if how.zero == 1 else moments // shared
     if how.zero == 3:
         weights //= shared
         copies //= max(1, model.layers)
@@ -193,3 +194,16 @@ def seconds(model: Shape, how: Training, tokens: float, cores: int) -> float:
         return START + flops / (SPEED["gpu"] * how.ranks)
     machines = max(1, how.ranks // max(1, how.local))
     return START + flops / (SPEED["cpu bf16" if how.precision == "bf16" else "cpu fp32"] * cores * machines)
+
+
+def network_seconds(model: Shape, how: Training, steps: float, passes: int, gbits: float) -> float:
+    """What all machines together send through one machine's network card, if nothing of it hid behind computing.
+
+    A ring passes every byte once to reduce and once to gather: 2 b P a step; ZeRO-2 reduces after each pass, ZeRO-3
+    also gathers the weights for each pass forward and back: 3 b P a pass.
+    """
+    machines = how.ranks // max(1, how.local)
+    if machines < 2:
+        return 0.0
+    sent = {3: 3.0 * passes, 2: passes + 1.0}.get(how.zero, 2.0) * ITEM[how.precision] * model.parameters
+    return steps * sent * (machines - 1) / machines / (gbits * 1e9 / 8)

@@ -70,10 +70,20 @@ class Plan:
         return made
 
 
-def plan(request: Machines, module: str, place: Place, *, out: Path, precision: str, clip: float = 1.0) -> Plan:
+def plan(
+    request: Machines,
+    module: str,
+    place: Place,
+    *,
+    out: Path,
+    precision: str,
+    clip: float = 1.0,
+    meeting: tuple[str, int] | None = None,
+) -> Plan:
     """How `python -m module --request OUT/request.json` is started by `request`'s launcher on all nodes.
 
-    `clip`: gradients longer than this are shortened. Raises UserError where the launcher can't do it.
+    `clip`: gradients longer than this are shortened. `meeting`: (HOST:PORT, how many machines) where each machine
+    starts its own command, which is the same everywhere. Raises UserError where the launcher can't do it.
     """
     nodes = tuple(replace(node, slots=node.slots or 1) for node in place.nodes)
     place = replace(place, nodes=nodes)
@@ -86,7 +96,10 @@ def plan(request: Machines, module: str, place: Place, *, out: Path, precision: 
     if request.zero:
         child = (*child, "--deepspeed-config", str(out / contract.DEEPSPEED))
     commands: list[tuple[str, ...]]
-    if chosen == "python":
+    if meeting:
+        slots = nodes[0].slots or 1
+        commands = [torchrun.meeting(meeting[1], slots, meeting[0], out.name, module, child)]
+    elif chosen == "python":
         commands = [("-m", module, *child)]
     elif chosen == "torchrun":
         commands = [torchrun.command(nodes, rank, main, request.port, module, child) for rank in range(len(nodes))]

@@ -38,13 +38,6 @@ class Learning(Request):
         json_schema_extra={"unit": "samples"},
     )
     learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Learning rate at its peak")
-    max_length: int = Field(
-        default=512,
-        ge=16,
-        le=1_048_576,
-        description="Longest sample; a row whose answer does not fit is refused, later turns that do not are left out",
-        json_schema_extra={"unit": "tokens"},
-    )
     resume: str = Field(
         default="", description="Go on from a checkpoint of the same folder: its name, or “last”; empty starts anew"
     )
@@ -71,12 +64,6 @@ class Learning(Request):
         ge=0,
         description="Gradients longer than this are shortened; 0 leaves them",
         json_schema_extra={"advanced": True},
-    )
-    micro_batch_tokens: int = Field(
-        default=0,
-        ge=0,
-        description="Tokens that one pass through the model takes, packed; 0 chooses by the memory found",
-        json_schema_extra={"advanced": True, "unit": "tokens"},
     )
     precision: Precision = Field(
         default="auto",
@@ -121,6 +108,24 @@ class Learning(Request):
     )
 
 
+class Passes(Learning):
+    """Of rows with a prompt and an answer, packed anew for every step."""
+
+    max_length: int = Field(
+        default=512,
+        ge=16,
+        le=1_048_576,
+        description="Longest sample; a row whose answer does not fit is refused, later turns that do not are left out",
+        json_schema_extra={"unit": "tokens"},
+    )
+    micro_batch_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens that one pass through the model takes, packed; 0 chooses by the memory found",
+        json_schema_extra={"advanced": True, "unit": "tokens"},
+    )
+
+
 class Machines(Request):
     """Where a training runs, and what starts its processes."""
 
@@ -144,9 +149,10 @@ class Machines(Request):
         description="What starts the processes; auto takes the simplest that can",
         json_schema_extra={"advanced": True},
     )
-    zero: Literal[0, 2, 3] = Field(
+    zero: Literal[0, 1, 2, 3] = Field(
         default=0,
-        description="DeepSpeed ZeRO: 2 shares gradients and optimiser among processes, 3 the weights too; 0 is without",
+        description="DeepSpeed ZeRO: 1 shares the optimiser among processes, 2 gradients too, 3 the weights too; "
+        "0 is without",
         json_schema_extra={"advanced": True},
     )
     offload: bool = Field(

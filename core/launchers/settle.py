@@ -11,7 +11,7 @@ from core.errors import UserError
 from core.launchers import gpu, hosts, memory
 from core.launchers.hosts import Node
 from core.launchers.memory import Shape, Training
-from core.launchers.request import Learning, Machines
+from core.launchers.request import Machines, Passes
 from core.operation import Needs
 
 MOST_TOKENS = {"cuda": 16_384, "cpu": 2048}
@@ -89,7 +89,7 @@ def sized(model: Shape, how: Training, longest: int, asked_tokens: int, checkpoi
     return plain if fits and plain.tokens >= min(most, 2048, asked_tokens or most) else at(True)
 
 
-def refuse_too_long(model: Shape, request: Learning) -> None:
+def refuse_too_long(model: Shape, request: Passes) -> None:
     if model.context and request.max_length > model.context:
         raise UserError(
             "A length of {wanted} tokens is more than this model's context of {context}.",

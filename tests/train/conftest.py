@@ -159,10 +159,10 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[FinetuneRequest
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
 
     def run(request: FinetuneRequest) -> Path:
-        from train import finetune
+        from train import entry, finetune
 
         request.out.mkdir(parents=True, exist_ok=True)
-        with finetune.room(request.out):
+        with entry.room(request.out):
             finetune.train(request)
         return request.out
 
