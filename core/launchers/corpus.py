@@ -154,6 +154,16 @@ class BuildRequest(CorpusSettings):
     )
 
 
+class LookRequest(BuildRequest):
+    """Look at the first documents of each source as a build would read them: fields, text, and what would drop it."""
+
+    out: Annotated[Path, tyro.conf.Suppress] = Path()
+    tokenizer: Annotated[str, tyro.conf.Suppress] = ""
+    documents: int = Field(
+        default=5, ge=1, le=200, description="Documents of each source", json_schema_extra={"unit": "documents"}
+    )
+
+
 class Tally(_Part):
     """Documents, and the bytes that they took in their files."""
 
@@ -232,6 +242,31 @@ class Dropped(_Part):
     """Its beginning."""
     mark: str = ""
     """The lowest of a rule are kept: a choice by chance that does not depend on any order."""
+
+
+class Looked(_Part):
+    """A document as a build would see it; without `outcome` it would be packed."""
+
+    file: str
+    offset: int
+    text: str
+    outcome: str = ""
+    rule: str = ""
+    told: str = ""
+    repaired: tuple[str, ...] = ()
+    masked: dict[str, int] = {}
+
+
+class LookedSource(_Part):
+    name: str
+    files: int
+    bytes: int
+    """Of text, expected."""
+    fields: tuple[str, ...]
+    """Of its first row."""
+    documents: tuple[Looked, ...]
+    damage: dict[str, Any] | None = None
+    """A UserError's `to_dict()`, where the first file can't be read on."""
 
 
 def ledger(folder: Path) -> Ledger | None:
