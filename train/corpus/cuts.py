@@ -69,7 +69,7 @@ class Cuts:
             return None
         if _is_byte_level(definition):
             pairs = _byte_pairs([_bytes_of(token) for token in model["vocab"]])
-            # such a model takes a word that is an entry as it is: cut inside, a piece could be one that merges don't reach
+            # such a model takes a word that is an entry as it is; a word's piece could be one that merges don't reach
             return cls(True, not model.get("ignore_merges"), *_hashed(pairs), _kinds())
         alone = model.get("byte_fallback") or not model.get("fuse_unk")
         if split_prefix(definition) and alone and not model.get("ignore_merges"):
@@ -129,14 +129,15 @@ def split_prefix(definition: dict[str, Any]) -> tuple[dict[str, Any], str] | Non
     """For SentencePiece's BPE, where spaces become ▁ and nothing else is split: the definition without the ▁ that is
     put in front of a text, and when it is put there: `always`, or `unless` the text begins with one."""
     normalizer, splitter = definition.get("normalizer"), definition.get("pre_tokenizer")
-    steps = normalizer["normalizers"] if (normalizer or {}).get("type") == "Sequence" else [normalizer]
+    steps = (normalizer or {}).get("normalizers", [])
     prepend = {"type": "Prepend", "prepend": "▁"}
     replace = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
     if splitter is None and steps == [prepend, replace]:
         return {**definition, "normalizer": replace}, "always"
-    if normalizer is None and (splitter or {}).get("type") == "Metaspace" and splitter.get("replacement") == "▁":
-        if splitter.get("prepend_scheme") in ("first", "always") and not splitter.get("split", True):
-            return {**definition, "pre_tokenizer": {**splitter, "prepend_scheme": "never"}}, "unless"
+    told = splitter or {}
+    metaspace = normalizer is None and told.get("type") == "Metaspace" and told.get("replacement") == "▁"
+    if metaspace and told.get("prepend_scheme") in ("first", "always") and not told.get("split", True):
+        return {**definition, "pre_tokenizer": {**told, "prepend_scheme": "never"}}, "unless"
     return None
 
 

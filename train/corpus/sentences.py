@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 import numpy as np
 
@@ -19,6 +20,8 @@ _ENDS = re.compile(
     rf"(?P<sign>[。！？｡…；.!?\n\r])(?P<more>[。！？｡…；]*|(?<=[.!?])[.!?]*)(?P<closed>[{_CLOSERS}]*)(?P<gap>\s*)"
 )
 _LINE_ENDS = re.compile(rf"[{_CJK}{_CJK_MARKS}.!?:;][ \t]*$")
+_ROW = re.compile(r"(?:[-*•·▪–]|\d{1,3}[.)])[ \t]|[^\r\n]{0,400} \| ")
+"""An item of a list or a row of a table: it begins something of its own."""
 _OPENERS = "\"'“‘«(["
 _ABBREVIATION = re.compile(
     r"""(?<![^\W_])(?: [A-Z\u00c0-\u00de\u0391-\u03a9\u0410-\u042f] | (?:[^\W\d_]\.)+[^\W\d_]
@@ -33,7 +36,14 @@ _MAY_END = re.compile(r"(?<![^\W\d_])(?i:inc|ltd|co|corp|bros|etc|al|jr|sr|est|(
 
 def starts(text: str) -> np.ndarray:
     """Ascending places of the first sign of each sentence but the first."""
-    made = [match.end() for match in _ENDS.finditer(text) if _ends_here(text, match)]
+    made = []
+    for match in _ENDS.finditer(text):
+        start, end = match.span()
+        if end - start == 2 and text[start] == "." and text[start + 1] == " ":  # by far the most frequent
+            if not _runs_on(text, start, end):
+                made.append(end)
+        elif _ends_here(text, match):
+            made.append(end)
     if made and made[-1] == len(text):
         made.pop()
     return np.array(made, np.int64)
@@ -44,13 +54,18 @@ def _ends_here(text: str, match: re.Match[str]) -> bool:
     lines = gap.count("\n") or gap.count("\r")
     if sign in "\n\r":
         lines += sign == "\n" or "\n" not in gap
-        return lines > 1 or _LINE_ENDS.search(text, max(0, match.start() - 8), match.start()) is not None
+        before = max(0, match.start() - 8)
+        if lines > 1 or _ROW.match(text, match.end()):
+            return True
+        return _LINE_ENDS.search(text, before, match.start()) is not None
     if lines > 1:
         return True
     if sign in ".!?":
         if not gap and match.end() < len(text):
             return False
         if lines and (not closed or closed[-1] in _CJK_MARKS):
+            return True
+        if lines and _ROW.match(text, match.end()):
             return True
         return not _runs_on(text, match.start(), match.end())
     return _begins_a_sign(text, match.end())
@@ -59,19 +74,24 @@ def _ends_here(text: str, match: re.Match[str]) -> bool:
 def _runs_on(text: str, sign: int, end: int) -> bool:
     """Whether a Western ender is none: an abbreviation, an initial, or a small letter follows."""
     following = text[end : end + 1]
-    while following and following in _OPENERS:
+    while following and (following in _OPENERS or following.isspace()):
         end += 1
         following = text[end : end + 1]
-        if following.isspace():
-            following = text[end:].lstrip()[:1]
     if following.islower():
         return True
     if text[sign] != ".":
         return False
-    before = text[max(0, sign - 24) : sign]
+    start = max(0, sign - 24)
+    kind = _kind_of(text[max(start, text.rfind(" ", start, sign)) : sign])
+    return kind == "abbreviation" or (kind == "may end" and not following.isupper())
+
+
+@lru_cache(maxsize=1 << 15)
+def _kind_of(before: str) -> str:
+    """What the last word before a full stop is; words repeat, so that it is remembered."""
     if _MAY_END.search(before):
-        return not following.isupper()
-    return _ABBREVIATION.search(before) is not None
+        return "may end"
+    return "abbreviation" if _ABBREVIATION.search(before) else ""
 
 
 def _begins_a_sign(text: str, place: int) -> bool:
@@ -87,5 +107,5 @@ def knowlm_starts(text: str) -> np.ndarray:
     """Where KnowLM's preprocessing of Chinese text begins sentences: behind each of `;!?；？。！` and line ends."""
     made = [match.end() for match in _KNOWLM.finditer(text)]
     # its splitter puts a sign that follows another one at once to the sentence before
-    kept = [place for place, after in zip(made, [*made[1:], -1], strict=True) if after != place + 1 and place < len(text)]
+    kept = [place for place in made if place < len(text) and not _KNOWLM.match(text, place)]
     return np.array(kept, np.int64)

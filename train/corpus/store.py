@@ -40,6 +40,8 @@ class Piece:
     ids: np.ndarray
     document: int
     context: int = 0
+    offset: int = 0
+    """How many tokens of the document stand before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,8 @@ class Writer:
         self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._held: list[bytes] = []
         self._held_bytes = self._crc = 0
-        self._starts, self._context, self._document = array("Q", [0]), array("I"), array("I")
-        self._rows = array("Q", [0])
+        self._starts, self._rows = array("Q", [0]), array("Q", [0])
+        self._context, self._document, self._offset = array("I"), array("I"), array("I")
         self._documents: int | None = None
         self.tokens = 0
         self.notes: dict[str, Any] = {}
@@ -115,6 +117,7 @@ class Writer:
             self._starts.append(self.tokens)
             self._context.append(piece.context)
             self._document.append(piece.document)
+            self._offset.append(piece.offset)
         self._rows.append(len(self._context))
         if self.tokens - before > self._length:
             raise UserError(
@@ -158,7 +161,7 @@ class Writer:
         size = self.tokens * self._dtype.itemsize
         sections = {"tokens": Section(HEAD, size, self._crc)}
         at = HEAD + size
-        made = (self._starts, self._context, self._document, self._rows)
+        made = (self._starts, self._context, self._document, self._offset, self._rows)
         for (name, dtype), values in zip(SECTIONS.items(), made, strict=True):
             raw = np.asarray(values).astype(str(dtype)).tobytes()
             self._file.write(bytes(aligned(at) - at) + raw)
@@ -194,6 +197,7 @@ class Store:
         made = {name: self._section(name, dtype) for name, dtype in SECTIONS.items()}
         self.sample_starts, self.row_samples = made["sample_starts"], made["row_samples"]
         self.sample_context, self.sample_document = made["sample_context"], made["sample_document"]
+        self.sample_offset = made["sample_offset"]
 
     def _section(self, name: str, dtype: np.dtype) -> np.ndarray:
         section = self.head.sections[name]
@@ -229,7 +233,7 @@ class Store:
 
     def documents(self) -> Iterator[np.ndarray]:
         """The ids of each document, put together again from its samples (context left out)."""
-        order = np.argsort(self.sample_document, kind="stable")
+        order = np.lexsort((self.sample_offset, self.sample_document))
         cuts = np.flatnonzero(np.diff(self.sample_document[order])) + 1
         for group in np.split(order, cuts) if len(order) else ():
             yield np.concatenate([self.sample(int(one))[int(self.sample_context[one]) :] for one in group])

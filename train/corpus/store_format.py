@@ -4,7 +4,8 @@
     HEAD  tokens          T × uint8/16/32, the samples one after the other, row by row
           sample_starts   (S + 1) × uint64: where each sample begins, in tokens; the last one is T
           sample_context  S × uint32: how many tokens at a sample's start are context only (never learned there)
-          sample_document S × uint32: which document of this file it is a piece of; its pieces stand in order
+          sample_document S × uint32: which document of this file it is a piece of
+          sample_offset   S × uint32: how many of the document's tokens stand before it
           row_samples     (R + 1) × uint64: the first sample of each row; the last one is S
 
 All little-endian. A row is what a model is given at once: at most `length` tokens of one or several samples.
@@ -34,6 +35,7 @@ SECTIONS: dict[str, np.dtype] = {
     "sample_starts": np.dtype("<u8"),
     "sample_context": np.dtype("<u4"),
     "sample_document": np.dtype("<u4"),
+    "sample_offset": np.dtype("<u4"),
     "row_samples": np.dtype("<u8"),
 }
 _AGAIN = "Build or copy it again."

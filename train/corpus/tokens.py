@@ -80,24 +80,18 @@ class Tokenizer:
         """Token ids of each text (int64), and the token at which each of its `places` (ascending, in characters)
         falls: a token that stands across a place belongs to what is after it.
         """
-        if self._pieces is None:
+        pieces = self._pieces
+        if pieces is None:
             return self._whole(texts, places)
         whole = [at for at, text in enumerate(texts) if self._spells_added(text)]
         if not whole:
-            return self._cut_fast(texts, places)
-        made: dict[int, Cut] = {}
-        rest = [at for at in range(len(texts)) if at not in set(whole)]
-        for numbers, tokenize in ((whole, self._whole), (rest, self._cut_fast)):
-            done = tokenize([texts[at] for at in numbers], [places[at] for at in numbers])
-            made |= dict(zip(numbers, done, strict=True))
+            return _cut(pieces, texts, places)
+        slow = set(whole)
+        rest = [at for at in range(len(texts)) if at not in slow]
+        done = self._whole([texts[at] for at in whole], [places[at] for at in whole])
+        done += _cut(pieces, [texts[at] for at in rest], [places[at] for at in rest])
+        made = dict(zip([*whole, *rest], done, strict=True))
         return [made[at] for at in range(len(texts))]
-
-    def _cut_fast(self, texts: Sequence[str], places: Sequence[Sequence[int] | np.ndarray]) -> list[Cut]:
-        assert self._pieces is not None
-        if not texts:
-            return []
-        encoded = self._pieces.encode(texts)
-        return [Cut(ids, at) for ids, at in zip(encoded.split(), encoded.at(places), strict=True)]
 
     def _whole(self, texts: Sequence[str], places: Sequence[Sequence[int] | np.ndarray] | None = None) -> list[Cut]:
         """By the tokenizer itself: the reference that everything else is equal to."""
@@ -114,6 +108,13 @@ class Tokenizer:
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of these tokens; special ones are shown."""
         return self._reference.decode([int(one) for one in ids], skip_special_tokens=False)
+
+
+def _cut(pieces: Pieces, texts: Sequence[str], places: Sequence[Sequence[int] | np.ndarray]) -> list[Cut]:
+    if not texts:
+        return []
+    encoded = pieces.encode(texts)
+    return [Cut(ids, at) for ids, at in zip(encoded.split(), encoded.at(places), strict=True)]
 
 
 def _plain(backend: Any) -> Any:
