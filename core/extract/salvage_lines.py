@@ -193,6 +193,7 @@ class Lines:
 
     def _event_tuples(self, line: str, marks: Sequence[regex.Match], start: int) -> Reading:
         readings = []
+        marks = self._without_roles(line, marks)
         trigger = _bare(line[start : marks[0].start()])
         for mark, following in zip(marks, [*marks[1:], None], strict=True):
             rest = line[mark.end() : following.start() if following else len(line)]
@@ -204,6 +205,17 @@ class Lines:
             readings.append(self._event(self.names.type(mark.group(1)), trigger, rest))
             trigger = coming
         return joined(readings)
+
+    def _without_roles(self, line: str, marks: Sequence[regex.Match]) -> list[regex.Match]:
+        """The marks that name an event: a role of the event before may be called as a type is."""
+        kept = [marks[0]]
+        for mark in marks[1:]:
+            made = self.names.type(kept[-1].group(1))
+            between = line[kept[-1].end() : mark.start()].lstrip(" \"'”’")
+            inside = between[:1] in (",", "，") and line[mark.end() :].lstrip()[:1] in (")", "）")
+            if not (inside and made is not None and self.names.role(made, mark.group(1)) is not None):
+                kept.append(mark)
+        return kept
 
     def _event(self, made: Type | None, trigger: str, rest: str) -> Reading:
         if made is None or not is_word(trigger):

@@ -145,6 +145,13 @@ def test_descriptions_and_examples_have_their_place() -> None:
     }
 
 
+def test_an_instruction_of_ones_own_takes_the_trained_ones_place() -> None:
+    asked = json.loads(oneke.inside("ner", ENGLISH, "Ann", own="Only living people."))
+    assert asked["instruction"] == "Only living people. Please respond in the format of a JSON string."
+    asked = json.loads(oneke.inside("ner", ENGLISH, "Ann", own="Living people, as {format}."))
+    assert asked["instruction"] == "Living people, as JSON."
+
+
 def test_types_go_into_calls_as_iepile_splits_them() -> None:
     many = schema.from_json(
         {

@@ -265,6 +265,14 @@ def test_examples_are_shown_before_the_text_byte_by_byte() -> None:
     assert studio.prompt("ner", shown, "Marie Curie") == PROMPTS["ner"]
 
 
+def test_an_instruction_of_ones_own_replaces_the_first_sentence_or_all_of_it() -> None:
+    usual = studio.prompt("ner", EN, "Ann")
+    own = studio.prompt("ner", EN, "Ann", instruction="Only living people. ")
+    assert own == usual.replace("Find the entities in the text. ", "Only living people.\n")
+    whole = studio.prompt("ner", EN, "Ann", instruction="As lines {format}.")
+    assert whole.startswith("As lines type: entity || entity.\nTypes:\n- ")
+
+
 # The schema
 
 

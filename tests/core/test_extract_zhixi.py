@@ -96,6 +96,29 @@ def test_two_records_on_a_line_are_two_and_repaired() -> None:
     assert ([one.text for one in cut.found], cut.dropped) == (["a"], 1)
 
 
+def test_a_role_may_be_called_as_an_event_is() -> None:
+    made = schema.from_json(
+        {"events": [{"name": "discovery", "roles": ["discoverer", "discovery"]}, {"name": "move", "roles": ["who"]}]},
+        "x",
+    )
+    found = (Found("discovery", "found", (("discoverer", "Ann"), ("discovery", "zinc"))), Found("move", "went"))
+    answer = zhixi.write("ee", made, found)
+    assert (zhixi.read("ee", made, answer).found, zhixi.read("ee", made, answer).repaired) == (found, 0)
+    assert zhixi.read("ee", made, answer.replace("\n", "")).found == found
+
+
+def test_an_instruction_of_ones_own_is_told_what_it_lacks_and_no_more() -> None:
+    own = zhixi.prompt("ner", ZH, "胡适", instruction="只找在世的人。")
+    assert "### Instruction:\n只找在世的人。\n实体类型限于['人物', " in own
+    assert "写成(实体,实体类型)的形式" in own
+    slots = zhixi.prompt("ner", EN, "Ann", instruction="List {schema} as {format}.")
+    assert slots == FRAME.format(
+        "List ['person', 'place', 'organisation', 'date of birth'] as (entity,entity type).", "Ann"
+    )
+    whole = "已知候选的关系列表：['出生地', '毕业院校', '配偶', '成立日期']，请按照(头实体,关系,尾实体)的格式回答。"
+    assert zhixi.prompt("re", ZH, "胡适", instruction=whole) == FRAME.format(whole, "胡适")
+
+
 def test_decoding_is_its_authors() -> None:
     usual = zhixi.decoding(2000, beams=True)
     assert (usual.beams, usual.temperature, usual.repetition_penalty, usual.max_tokens) == (2, 0.2, 1.3, 512)

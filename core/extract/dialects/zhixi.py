@@ -188,7 +188,8 @@ def _strict(task: Task, schema: Schema, answer: str) -> Reading | None:
     if answer.strip() in (NONE, ""):
         return Reading()
     pattern = regex.compile(_PATTERNS[task].format(types=spelled(made.name for made in schema.types(task))))
-    mark = regex.compile(rf",(?:{spelled(made.name for made in schema.types(task))})(?=[,)])")
+    end = r",\[" if task == "ee" else "[,)]"  # a role may be called as a type is
+    mark = regex.compile(rf",(?:{spelled(made.name for made in schema.types(task))})(?={end})")
     labels = {label(made.name): made for made in schema.types(task)}
     found = []
     for line in answer.strip().splitlines():
