@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, Literal, Protocol
 
 from core.errors import UserError
 from core.extract import asking, dialects
 from core.extract.answer import Found
 from core.extract.chunk import chunks
+from core.extract.context import own_records, with_context
 from core.extract.ground import Finder
+from core.extract.merge import merged
 from core.extract.normal import Source, normalise
 from core.extract.passes import FIRST, Pass
 from core.extract.schema import Schema, Task, need
@@ -26,7 +29,7 @@ from core.inference.decoding import Decoding
 from core.models import Model
 from core.records import Extraction
 
-LONGEST = 200_000  # characters a document
+LONGEST = 5_000_000  # characters a document: a book of 1,500 pages
 NOWHERE = Source("", (0,))
 COUNTED = ("calls", "unreadable", "cut", "repaired", "dropped", "prompt_tokens", "tokens", "seconds")
 
@@ -59,7 +62,7 @@ class Options:
 
     chunk_characters: int = 0
     """0: 600, or 300 where much of the text is Chinese."""
-    overlap: int = 0
+    overlap: int = 1
     """Sentences that a chunk repeats from the one before."""
     types_per_call: int = 0
     """0: as many as the dialect's models are used to."""
@@ -74,6 +77,9 @@ class Options:
     """Which of the dialect's wordings of an instruction."""
     grounding: bool = True
     """False: records may say what the text doesn't; nothing is looked for in it, and no grammar holds them to it."""
+    context: Literal["auto", "on", "off"] = "auto"
+    """Whether chunks are shown their heading and the sentence before them, for relations and events (context.py).
+    auto: to models that were not trained for extraction; those that were know texts without it."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ class Part:
     dialect: str = dialects.USUAL
     asking: Options = field(default_factory=Options)
     turn: Pass = FIRST
+    context: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,8 @@ def parts(schema: Schema, tasks: Sequence[Task], options: Options, model: Model 
     for task in dict.fromkeys(tasks):
         need(schema, task)
         some = dialect.parts(task, schema, options.types_per_call)
-        made += [Part(len(made) + at, task, part, name, options) for at, part in enumerate(some)]
+        context = task != "ner" and shows_context(model, options)
+        made += [Part(len(made) + at, task, part, name, options, context=context) for at, part in enumerate(some)]
     return made
 
 
@@ -124,12 +132,22 @@ def calls(text: str, part: Part, options: Options) -> list[Call]:
             found=f"{len(text):,}",
             limit=f"{LONGEST:,}",
         )
-    made = []
-    for chunk in chunks(text, options.chunk_characters, options.overlap):
-        source = normalise(text, chunk.start, chunk.end, chunk.sentences)
-        if any(char.isalnum() for char in source.text):
-            made.append(Call(part, source, text))
-    return made
+    sources = _sources(text, options.chunk_characters, options.overlap, part.context)
+    return [Call(part, source, text) for source in sources]
+
+
+@lru_cache(maxsize=2)
+def _sources(text: str, characters: int, overlap: int, context: bool) -> list[Source]:
+    """Of each chunk with anything to read; kept for the next part of the schema, which reads the same."""
+    cut = chunks(text, characters, overlap)
+    made = with_context(text, cut) if context else [normalise(text, one.start, one.end, one.sentences) for one in cut]
+    return [source for source in made if any(char.isalnum() for char in source.text[source.own :])]
+
+
+def shows_context(model: Model | None, options: Options) -> bool:
+    if options.context == "auto":
+        return options.grounding and model is not None and not model.card.trained_for_extraction
+    return options.context == "on"
 
 
 def ask(client: Asked, call: Call, options: Options) -> Extraction:
@@ -214,6 +232,10 @@ def understood(call: Call, answer: Answer) -> Extraction:
 
 
 def _grounded(call: Call, found: Sequence[Found], spent: dict[str, Any]) -> Extraction:
+    return own_records(_placed(call, found, spent), call.source)
+
+
+def _placed(call: Call, found: Sequence[Found], spent: dict[str, Any]) -> Extraction:
     finder = Finder(call.source, call.document) if call.part.asking.grounding else Finder(NOWHERE, "")
     if call.part.task == "ner":
         return Extraction("", "", entities=tuple(ner.ground(found, finder)), provenance=spent)
@@ -223,18 +245,11 @@ def _grounded(call: Call, found: Sequence[Found], spent: dict[str, Any]) -> Extr
 
 
 def joined(extractions: Iterable[Extraction]) -> Extraction:
-    """All records, each once, entities in the text's order; what it took added up."""
+    """All records, each once (merge.py); what it took added up."""
     made = list(extractions)
-    entities = dict.fromkeys(one for each in made for one in each.entities)
     spent = {name: sum(each.provenance.get(name, 0) for each in made) for name in COUNTED}
-    return Extraction(
-        "",
-        "",
-        entities=tuple(sorted(entities, key=lambda one: (one.start is None, one.start or 0, one.end or 0))),
-        relations=tuple(dict.fromkeys(one for each in made for one in each.relations)),
-        events=tuple(dict.fromkeys(one for each in made for one in each.events)),
-        provenance=spent,
-    )
+    entities, relations_, events = merged(made)
+    return Extraction("", "", entities=entities, relations=relations_, events=events, provenance=spent)
 
 
 def finished(
@@ -285,6 +300,7 @@ def settings_of(model: Model, options: Options) -> dict[str, Any]:
         "trained": model.card.trained_for_extraction,
         "chunk-characters": options.chunk_characters,
         "overlap": options.overlap,
+        **({"context": True} if shows_context(model, options) else {}),
         "types-per-call": options.types_per_call,
         "grammar": options.grammar,
         **asking.settings_of(options),

@@ -8,6 +8,8 @@ characters stay as they are, one for one.
 from __future__ import annotations
 
 import unicodedata
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,7 +22,7 @@ class Source:
     """A normalised piece of a document; `offsets[i]` is where its character i starts there, and one more the end."""
 
     text: str
-    offsets: tuple[int, ...]
+    offsets: Sequence[int]
     breaks: frozenset[int] = frozenset()
     """Positions in `text` at which a sentence starts, 0 aside."""
     own: int = 0
@@ -54,7 +56,7 @@ def normalise(text: str, start: int = 0, end: int | None = None, sentence_starts
         chars.append(_BARS.get(char, char))
         offsets.append(position)
         last = position + 1
-    return Source("".join(chars), (*offsets, last), frozenset(breaks))
+    return Source("".join(chars), array("I", [*offsets, last]), frozenset(breaks))
 
 
 def after(context: list[Source], piece: Source) -> Source:
@@ -65,7 +67,7 @@ def after(context: list[Source], piece: Source) -> Source:
         text += source.text + SKIPPED
         offsets += [*source.offsets, *[source.offsets[-1]] * (len(SKIPPED) - 1)]
     breaks |= {len(text) + place for place in (0, *piece.breaks)} - {0}
-    return Source(text + piece.text, (*offsets, *piece.offsets), frozenset(breaks), len(text))
+    return Source(text + piece.text, array("I", [*offsets, *piece.offsets]), frozenset(breaks), len(text))
 
 
 def tidy(text: str) -> str:

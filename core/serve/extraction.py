@@ -31,7 +31,7 @@ class ExtractBody(BaseModel):
     model: str | None = None
     run_anyway: bool = False
     chunk_characters: int = Field(default=0, ge=0, le=8000)
-    overlap: int = Field(default=0, ge=0, le=5)
+    overlap: int = Field(default=Options.overlap, ge=0, le=5)
     types_per_call: int = Field(default=0, ge=0, le=100)
     grammar: bool = True
     dialect: str = Options.dialect
