@@ -18,7 +18,9 @@ def pages() -> dict[str, list]:
             _page("home", t("Home"), ":material/home:"),
             _page("chat", t("Chat"), ":material/chat:"),
             _page("extract", t("Extract"), ":material/data_object:"),
+            _page("review", t("Review"), ":material/rate_review:"),
             _page("graph", t("Graph"), ":material/hub:"),
+            _page("evaluate", t("Evaluate"), ":material/fact_check:"),
         ],
         t("Models"): [
             _page("models", t("Models"), ":material/deployed_code:"),

@@ -147,7 +147,10 @@ class Audit:
             return []
         with self._open() as database:
             rows = database.execute(_SAMPLES).fetchall()
-        return [SampleInfo(*row[:5], tuple(json.loads(row[5])), json.loads(row[6]), *row[7:]) for row in rows]
+        return [
+            SampleInfo(nr, made, who, seed, method, tuple(json.loads(tasks)), json.loads(population), *rest)
+            for nr, made, who, seed, method, tasks, population, *rest in rows
+        ]
 
     def items(self, sample: int, nr: int | None = None) -> Iterator[Item]:
         """In the order in which they are to be judged; `nr`: that one alone."""

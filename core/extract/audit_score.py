@@ -72,8 +72,8 @@ def _share(sentences: Sequence[tuple[str, int, int]], population: Mapping[str, i
     for stratum, part, whole in sentences:
         strata.setdefault(stratum, []).append((part, whole))
     weight = {name: population.get(name, len(found)) / len(found) for name, found in strata.items()}
-    part = sum(weight[name] * one for name, found in strata.items() for one, _ in found)
-    whole = sum(weight[name] * one for name, found in strata.items() for _, one in found)
+    part = sum((weight[name] * one for name, found in strata.items() for one, _ in found), 0.0)
+    whole = sum((weight[name] * one for name, found in strata.items() for _, one in found), 0.0)
     if not whole:
         return None
     value = part / whole

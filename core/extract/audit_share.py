@@ -57,7 +57,7 @@ def _pairs(one: Audit, first: SampleInfo, other: Audit, second: SampleInfo) -> I
     theirs = {(item.text_key, item.start, item.end): item for item in other.items(second.sample)}
     for item in one.items(first.sample):
         match = theirs.get((item.text_key, item.start, item.end))
-        left, right = item.judged(first.tasks), match and match.judged(first.tasks)
+        left, right = item.judged(first.tasks), match.judged(first.tasks) if match else None
         if left is not None and right is not None:
             yield left, right
 

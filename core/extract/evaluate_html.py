@@ -6,10 +6,11 @@ Everything from files goes through `escape`. A policy in the file forbids whatev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from core.errors import UserError
 from core.extract.evaluate_errors import ERRORS
 from core.extract.evaluate_store import Findings, Line, Wanted
 from core.records import Extraction
@@ -82,9 +83,14 @@ svg { max-width: 32rem; width: 100%; height: auto; }
 """
 
 
-def render(report: Mapping[str, Any], findings: Findings, words: Mapping[str, str] = WORDS) -> str:
-    """The whole document. `report`: as report.json holds it; `words`: the file's own texts, in a reader's language."""
-    body = "\n".join(_body(report, findings, words))
+def render(
+    report: Mapping[str, Any],
+    findings: Findings,
+    words: Mapping[str, str] = WORDS,
+    note: Callable[[Mapping[str, Any]], str] = lambda told: str(UserError.from_dict(dict(told))),
+) -> str:
+    """The whole document. `report`: as report.json holds it; `words` and `note`: in a reader's language."""
+    body = "\n".join(_body(report, findings, words, note))
     return (
         '<!doctype html><html><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -97,7 +103,9 @@ def _(text: object) -> str:
     return escape(str(text).encode("utf-8", "replace").decode())
 
 
-def _body(report: Mapping[str, Any], findings: Findings, words: Mapping[str, str]) -> Iterator[str]:
+def _body(
+    report: Mapping[str, Any], findings: Findings, words: Mapping[str, str], note: Callable[[Mapping[str, Any]], str]
+) -> Iterator[str]:
     runs = report["runs"]
     yield f"<h1>{_(words['title'])}</h1>"
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(report["made_at"]))
@@ -115,7 +123,8 @@ def _body(report: Mapping[str, Any], findings: Findings, words: Mapping[str, str
         yield from _curve(run, words)
     yield from _compared(report, words)
     if report["notes"]:
-        yield f"<h2>{_(words['notes'])}</h2><ul>{''.join(f'<li>{_(note)}</li>' for note in report['notes'])}</ul>"
+        told = [f"{one['run']}: {note(one)}".removeprefix(": ") for one in report["notes"]]
+        yield f"<h2>{_(words['notes'])}</h2><ul>{''.join(f'<li>{_(one)}</li>' for one in told)}</ul>"
     yield f"<h2>{_(words['sentences'])}</h2>"
     for number, run in enumerate(runs):
         yield from _sentences(findings, run, number, words)
@@ -157,7 +166,7 @@ def _types(run: Mapping[str, Any], number: int, words: Mapping[str, str]) -> Ite
 
 def _confusion(run: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
     for cells in run["confusion"].values():
-        labels = _labels(cells)[:CELLS]
+        labels = often(cells)[:CELLS]
         if len(labels) < 2:
             continue
         labels = [*labels, ""]
@@ -168,15 +177,15 @@ def _confusion(run: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str
         yield f"<h3>{_(words['confusion'])}</h3>{_table(head, rows)}"
 
 
-def _labels(cells: Mapping[str, Mapping[str, int]]) -> list[str]:
+def often(cells: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Those that occur most first, without the empty one."""
-    often: dict[str, int] = {}
+    times: dict[str, int] = {}
     for gold, row in cells.items():
         for pred, number in row.items():
             for label in {gold, pred}:
-                often[label] = often.get(label, 0) + number
-    often.pop("", None)
-    return sorted(often, key=lambda label: (-often[label], label))
+                times[label] = times.get(label, 0) + number
+    times.pop("", None)
+    return sorted(times, key=lambda label: (-times[label], label))
 
 
 def _cell(number: int) -> str:

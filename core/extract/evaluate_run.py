@@ -115,7 +115,7 @@ def run(request: ReportRequest, progress: Progress) -> ReportResult:
         "made_at": time.time(),
         "gold": {"path": str(request.gold), "sha256": _digest(request.gold)},
         "preds": [str(path) for path in request.pred],
-        "notes": told,
+        "notes": [{"run": name, **note.to_dict()} for name, note in told],
         "seen": {name: sorted(set(each)) for name, each in known.items()},
         **_evaluations.dump_python(made, mode="json"),
     }
@@ -131,7 +131,7 @@ def run(request: ReportRequest, progress: Progress) -> ReportResult:
         left_out=made.left_out,
         names=names,
         f1=tuple(round(one.scores.total.f1, 4) for one in made.runs),
-        notes=tuple(told),
+        notes=tuple(f"{name}: {note}".removeprefix(": ").strip() for name, note in told),
         seconds=round(time.monotonic() - started, 2),
         told=_told(made),
     )
@@ -233,20 +233,22 @@ def _seen(
     return known, left_out
 
 
-def _notes(made: Evaluation, request: ReportRequest, known: dict[str, list[str]]) -> list[str]:
-    told = []
+def _notes(made: Evaluation, request: ReportRequest, known: dict[str, list[str]]) -> list[tuple[str, UserError]]:
+    """(the run that it is about, or "", what must be known)."""
+    told: list[tuple[str, UserError]] = []
     for one in made.runs:
-        told += [f"{one.name}: {note}" for note in notes(one.scores)]
+        told += [(one.name, note) for note in notes(one.scores)]
         if strange := _never_asked(one.about, one.scores.types.keys(), request):
-            told.append(f"{one.name}: its schema never asked for {', '.join(strange)}: all of these count as missing")
+            why = "Its schema never asked for {types}: all of these count as missing."
+            told.append((one.name, UserError(why, remedy="", types=", ".join(strange))))
         if not known[one.name]:
-            told.append(f"{one.name}: what its model was trained on isn't known here")
+            told.append((one.name, UserError("What its model was trained on isn't known here.", remedy="")))
     if made.left_out:
-        told.append(f"{made.left_out} gold rows were left out: a model or its prompt saw them")
+        why = "{n} gold rows were left out: a model or its prompt saw them."
+        told.append(("", UserError(why, remedy="", n=made.left_out)))
     if len(made.versus) > 1:
-        told.append(
-            f"{len(made.versus)} comparisons: each interval is right 19 times in 20, so one of them may mislead"
-        )
+        why = "{n} comparisons: each interval is right 19 times in 20, so one of them may mislead."
+        told.append(("", UserError(why, remedy="", n=len(made.versus))))
     return told
 
 
@@ -288,10 +290,11 @@ def _told(made: Evaluation) -> str:
         )
         lines.append(f"{'':{width}}  " + ", ".join(f"{kind} {one.errors[kind]}" for kind in ERRORS))
     for pair in made.versus:
-        one, low, high = pair.comparison, *pair.comparison.interval
+        tested = pair.comparison
+        low, high = tested.interval
         lines.append(
-            f"{made.runs[pair.after].name} against {made.runs[pair.before].name}: {one.verdict}, "
-            f"{one.difference:+.3f} ({low:+.3f} to {high:+.3f})"
+            f"{made.runs[pair.after].name} against {made.runs[pair.before].name}: {tested.verdict}, "
+            f"{tested.difference:+.3f} ({low:+.3f} to {high:+.3f})"
         )
     if (several := made.variants) is not None:
         low, high = several.mean_interval

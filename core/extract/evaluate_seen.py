@@ -23,7 +23,7 @@ from core.extract import tables
 from core.extract.review import splits
 from core.extract.schema import Schema
 
-_REST = regex.compile(r"\\[nrt]|[^\p{L}\p{N}]+")
+_REST = regex.compile(r"(?:\\[nrt]|[^\p{L}\p{N}])+")
 _ESCAPED = regex.compile(r"\\u([0-9a-fA-F]{4})")
 _WINDOW = 12
 """Letters that a text is looked for by; shorter texts are too common to say anything, and must be a whole cell."""

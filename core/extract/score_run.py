@@ -104,7 +104,7 @@ def run(request: ScoreRequest, progress: Progress) -> ScoreResult:
             types=types,
             allow_missing=request.allow_missing,
         )
-    return ScoreResult(scores=made, comparison=comparison, notes=tuple(notes(made)))
+    return ScoreResult(scores=made, comparison=comparison, notes=tuple(str(note).strip() for note in notes(made)))
 
 
 def named(types: str) -> frozenset[str] | None:
@@ -145,16 +145,27 @@ def check_types(made: Scores, types: frozenset[str] | None) -> None:
         )
 
 
-def notes(made: Scores) -> Iterator[str]:
-    if made.failed:
-        yield f"{made.failed} predicted rows failed; they count with what they have, which may be nothing"
-    if made.missing:
-        yield f"{made.missing} gold rows have no prediction and count as rows where nothing was found"
+def notes(made: Scores) -> Iterator[UserError]:
+    """What must be known before the figures are believed."""
     in_gold, in_pred = made.unlocated
+    if made.failed:
+        yield UserError(
+            "{n} predicted rows failed; they count with what they have, which may be nothing.", remedy="", n=made.failed
+        )
+    if made.missing:
+        yield UserError(
+            "{n} gold rows have no prediction and count as rows where nothing was found.", remedy="", n=made.missing
+        )
     if in_gold and made.rules == "strict":
-        yield f"{in_gold} records of the gold are not in their texts to the letter; nothing can match them"
+        yield UserError(
+            "{n} records of the gold are not in their texts to the letter; nothing can match them.",
+            remedy="",
+            n=in_gold,
+        )
     if in_pred and made.rules == "strict":
-        yield f"{in_pred} predicted records are not in their texts; they count as wrong"
+        yield UserError("{n} predicted records are not in their texts; they count as wrong.", remedy="", n=in_pred)
     strange = [name for name, figure in made.types.items() if not figure.gold]
     if strange:
-        yield f"types that are predicted but never in the gold: {', '.join(strange[:10])}"
+        yield UserError(
+            "These types are predicted but never in the gold: {types}.", remedy="", types=", ".join(strange[:10])
+        )

@@ -131,7 +131,7 @@ def texts_of_call(call: ast.Call) -> Iterator[str]:
             yield from literals(call.args[0])
     elif name == "step" and len(call.args) > 2:
         yield from literals(call.args[2])
-    elif name == "metric":
+    elif name == "metric" and getattr(getattr(call.func, "value", None), "id", "") != "st":  # a job's, not the widget
         yield from (label_of(keyword.arg) for keyword in call.keywords if keyword.arg)
     elif name == "Fit" and len(call.args) > 4:
         yield from literals(call.args[4])
