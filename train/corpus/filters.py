@@ -234,8 +234,8 @@ def _spaced_out(text: Text, limits: Limits) -> str | None:
 
 RULES: dict[str, Rule] = {
     "broken_characters": _broken_characters,
-    "too_short": _too_short,
     "other_language": _other_language,
+    "too_short": _too_short,
     "few_letters": _few_letters,
     "many_digits": _many_digits,
     "many_links": _many_links,
