@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -25,6 +26,9 @@ class StarterDataRequest(Request):
     rows: int = Field(default=60_000, ge=1, description="Training rows", json_schema_extra={"unit": "rows"})
     gold_rows: int = Field(
         default=400, ge=4, description="Rows a set to score by, at most", json_schema_extra={"unit": "rows"}
+    )
+    mixture: Literal["broad", "relations", "last"] = Field(
+        default="broad", description="Shares of the sources, as train/starter/mixtures.json has them"
     )
     seed: int = Field(default=7, ge=0, description="Seed of every choice", json_schema_extra={"advanced": True})
 
@@ -49,7 +53,7 @@ def run(request: StarterDataRequest, progress: Progress) -> StarterDataResult:
     target = request.out / "train.jsonl"
     temporary = target.with_suffix(".tmp")
     with temporary.open("w", encoding="utf-8") as out:
-        for row in mixture.rows(request.data, request.rows, random.Random(request.seed)):
+        for row in mixture.rows(request.data, request.rows, random.Random(request.seed), request.mixture):
             made[row.source] += 1
             told = {"prompt": row.prompt, "completion": row.completion, "source": row.source}
             out.write(json.dumps(told, ensure_ascii=False) + "\n")

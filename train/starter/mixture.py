@@ -6,6 +6,7 @@ A sentence's other types are absent ones: every group asks for more than any of 
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -60,20 +61,9 @@ ALIEN = {
 """Types that another domain's sentences hardly hold: absent ones to ask for."""
 
 
-WEIGHTS = {
-    "fewrel": 20.0,
-    "crossner": 19.0,
-    "written_relations": 26.0,
-    "events": 14.0,
-    "written_events": 9.0,
-    "relations": 5.0,
-    "entities": 3.0,
-    "coarse": 1.5,
-    "semeval": 1.5,
-    "wnut": 1.0,
-    "no_events": 1.0,
-}
-"""Shares of the rows."""
+_FILE = Path(__file__).parent / "mixtures.json"
+MIXTURES: dict[str, dict[str, float]] = json.loads(_FILE.read_text(encoding="utf-8"))
+"""Shares of the rows by the sources' names: `broad` to learn the task, `relations` for types never heard of, `last`."""
 UNSURE = {"relations_work": ("occupation",), "relations_culture": ("character", "alias")}
 """Entity types that a world's sentences hold unmarked, too, so they aren't asked for."""
 
@@ -97,12 +87,12 @@ Source = Iterator[list[Row]]
 T = TypeVar("T")
 
 
-def rows(data: Path, count: int, rng: random.Random) -> Iterator[Row]:
-    """At least `count` rows, in groups, the sources in proportion to `WEIGHTS`."""
-    made = sources(data, rng)
+def rows(data: Path, count: int, rng: random.Random, mixture: str = "broad") -> Iterator[Row]:
+    """At least `count` rows, in groups, the sources in proportion to the mixture's shares."""
+    made, shares = sources(data, rng), MIXTURES[mixture]
     number = 0
     while number < count:
-        name = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        name = rng.choices(list(shares), list(shares.values()))[0]
         group = next(made[name])
         number += len(group)
         yield from group

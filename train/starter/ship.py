@@ -30,7 +30,7 @@ DATA = """\
 Trained by `python -m core train finetune` with the settings of `train/configs/starter.yaml` on rows made by
 `python -m core train starter-data`: CrossNER (Liu et al. 2021, MIT), WNUT-17 (CC BY 4.0), FewRel's validation part
 (Han et al. 2018, MIT) and SemEval-2010 task 8 (Hendrickx et al. 2010, CC BY 3.0), asked for under varied schemas, on
-generated sentences and on 3,900 written for it (`train/starter`). The published data are not in this repository."""
+generated sentences and on 3,963 written for it (`train/starter`). The published data are not in this repository."""
 
 
 def ship(adapter: Path, scores: dict[str, Any], note: str) -> None:
