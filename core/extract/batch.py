@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
-from core.extract import calls, confidence, keys, regroup
+from core.extract import calls, confidence, cost, keys, regroup
 from core.extract.calls import Asked, Call, Options, Part
 from core.extract.cost import Prices
 from core.extract.directions import marked
@@ -85,14 +85,24 @@ class Outcome:
     tokens: int
     prompt_tokens: int = 0
     calls: int = 0
+    times: float = 1.0
+    """What all runners finished meanwhile, as a multiple of what this one did."""
 
     @property
     def rows_per_second(self) -> float:
-        return self.asked / self.seconds if self.seconds else 0.0
+        return self._rate(self.asked)
 
     @property
     def tokens_per_second(self) -> float:
-        return self.tokens / self.seconds if self.seconds else 0.0
+        return self._rate(self.tokens)
+
+    @property
+    def calls_per_second(self) -> float:
+        return self._rate(self.calls)
+
+    def _rate(self, count: int) -> float:
+        """Of all runners together."""
+        return self.times * count / self.seconds if self.seconds else 0.0
 
 
 @dataclass
@@ -181,10 +191,23 @@ class Batch:
                 if self._pool is not None:
                     self._pool.close()
             self._show(force=True)
-            spent = time.monotonic() - began
-            return Outcome(
-                self._asked, self._reused, self._failed, spent, self._tokens, self._prompt_tokens, self._calls
-            )
+            return self._outcome(time.monotonic() - began)
+
+    def _outcome(self, seconds: float) -> Outcome:
+        finished = self._store.rows() - self._before.rows
+        made = Outcome(
+            asked=self._asked,
+            reused=self._reused,
+            failed=self._failed,
+            seconds=seconds,
+            tokens=self._tokens,
+            prompt_tokens=self._prompt_tokens,
+            calls=self._calls,
+            times=max(1.0, finished / self._asked) if self._shared and self._asked else 1.0,
+        )
+        if made.calls >= cost.ENOUGH:
+            self._store.note("rate", {"calls_per_second": made.calls_per_second})
+        return made
 
     def _prepare(self, settings: Mapping[str, Any]) -> None:
         """Settle what is asked together, as before in this folder, and name it."""

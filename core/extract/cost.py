@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from core.errors import UserError
 from core.extract import calls
-from core.extract.calls import Options, Part
+from core.extract.calls import Call, Options, Part
 from core.extract.inputs import Unreadable
 from core.inference import speeds
 from core.inference.engine import able_engines
@@ -88,46 +88,55 @@ _TIME_FROM = {
 
 def estimate(
     documents: Iterable[Document],
-    rows: int,
-    done: int,
+    left: int,
     parts: Sequence[Part],
     model: Model,
     options: Options,
     *,
+    rows: int,
     measured: Measured | None = None,
     prices: Prices | None = None,
+    missing: Callable[[Document, list[Call]], list[Call]] = lambda document, wanted: wanted,
 ) -> Estimate:
-    """For `rows` of which `done` are; `documents` are looked at as far as the sample needs."""
+    """For `left` of `rows`; some documents are looked at, `missing` takes out calls whose answers are there."""
     looked = wanted = characters = 0
     guessed_prompt = guessed_answer = 0.0
     for document in islice(documents, SAMPLE):
         looked += 1
-        for call in _calls(document, parts, options):
+        for call in missing(document, _calls(document, parts, options)):
             prompt = calls.prompt(call, model)
             wanted, characters = wanted + 1, characters + len(prompt)
             guessed_prompt += tokens_of(prompt)
             guessed_answer += 4 + tokens_of(call.source.text) / 3
-    times = max(0, rows - done) / looked if looked else 0.0
-    near, seconds, source = measured, None, "unknown"
-    if near is None or near.calls < ENOUGH:
-        near = None
-    known = [
-        ("here", near.calls_per_second if near else None),
-        *earlier_rates(model, parts, wanted / looked if looked else 1),
-    ]
-    for name, rate in known:
-        if rate:
-            seconds, source = times * wanted / rate, name
-            break
-    if near is not None and near.characters:
-        prompt_tokens = times * characters * near.prompt_tokens / near.characters
-        tokens, tokens_from = times * wanted * near.tokens / near.calls, "measured"
+    times = left / looked if looked else 0.0
+    if measured is not None and measured.calls >= ENOUGH and measured.characters:
+        prompt_tokens = times * characters * measured.prompt_tokens / measured.characters
+        tokens, tokens_from = times * wanted * measured.tokens / measured.calls, "measured"
     else:
         prompt_tokens, tokens, tokens_from = times * guessed_prompt, times * guessed_answer, "guessed"
-    cost = prices.of(prompt_tokens, tokens) if prices is not None else None
+    rate, time_from = _rate(model, parts, measured, wanted / looked if looked else 1.0)
     return Estimate(
-        rows, done, round(times * wanted), round(prompt_tokens), round(tokens), tokens_from, seconds, source, cost
+        rows=rows,
+        done=rows - left,
+        calls=round(times * wanted),
+        prompt_tokens=round(prompt_tokens),
+        tokens=round(tokens),
+        tokens_from=tokens_from,
+        seconds=times * wanted / rate if rate else None,
+        time_from=time_from,
+        cost=prices.of(prompt_tokens, tokens) if prices is not None else None,
     )
+
+
+def _rate(
+    model: Model, parts: Sequence[Part], measured: Measured | None, calls_a_row: float
+) -> tuple[float | None, str]:
+    """(calls a second, how that is known): in this folder, else by an earlier run, else by `models bench`."""
+    here = measured.calls_per_second if measured is not None else None
+    for rate, source in ((here, "here"), (_earlier(model, parts), "earlier"), (_benched(model, calls_a_row), "bench")):
+        if rate:
+            return rate, source
+    return None, "unknown"
 
 
 def measure(finished: Iterable[Extraction], parts: Sequence[Part], model: Model, options: Options) -> Measured:
@@ -154,18 +163,13 @@ def keep_rate(model: Model, parts: Sequence[Part], calls_per_second: float) -> N
         return
 
 
-def earlier_rates(model: Model, parts: Sequence[Part], calls_a_row: float) -> list[tuple[str, float | None]]:
-    """(where from, calls a second) as an earlier run had it, and as `models bench` had it."""
-    return [("earlier", _earlier(model, parts)), ("bench", _benched(model, calls_a_row))]
-
-
 def tokens_of(text: str) -> float:
     """A guess: four characters of an alphabet a token, two tokens for three ideographs."""
     wide = sum(not char.isascii() for char in text)
     return (len(text) - wide) / 4 + wide / 1.5
 
 
-def _calls(document: Document, parts: Sequence[Part], options: Options) -> list[calls.Call]:
+def _calls(document: Document, parts: Sequence[Part], options: Options) -> list[Call]:
     if isinstance(document, Unreadable):
         return []
     try:

@@ -1,4 +1,4 @@
-"""A run's store as files for other programs: records.jsonl, entities.csv, relations.csv, events.csv, errors.csv.
+"""A run's store as files for others: records.jsonl, entities.csv, relations.csv, events.csv, errors.csv, audit.json.
 
 The CSV files start with a byte order mark, so that Excel reads their Chinese, and a cell that Excel
 would take for a formula (it starts with = + - @, a tab or a line end) gets a `'` before it, since
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from core.errors import UserError
+from core.extract import audit
 from core.extract.chunk import sentences
 from core.records import Extraction
 from core.store import Store, clean, dump
@@ -69,12 +70,13 @@ def export_run(folder: str | Path) -> Exported:
             for number, extraction in enumerate(store.results()):
                 files[RECORDS].write(dump(extraction.to_dict()) + "\n")
                 for name, rows in _rows(number, extraction).items():
-                    writers[name].writerows([_cell(value) for value in row] for row in rows)
+                    writers[name].writerows([cell(value) for value in row] for row in rows)
                 _count(made, extraction)
         for name in names:
             temporary[name].replace(folder / name)
         if not made.failed:
             (folder / "errors.csv").unlink()
+        audit.write_told(folder)
     except OSError as error:
         raise UserError(
             "The results could not be written to {folder}: {why}.",
@@ -148,7 +150,7 @@ class _About:
         return self._text[start:end].strip()[:2000]
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
     if value is None:
         return ""
     text = clean(str(value)).replace("\0", " ")

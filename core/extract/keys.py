@@ -43,7 +43,7 @@ def part_name(part: Part, model: Model, options: Options) -> bytes:
 def call_name(part: bytes, text: str, call: Call) -> bytes:
     """`text`: `calls.key` of the whole document, whose offsets the records have."""
     rest = [repr(getattr(call, one.name)) for one in fields(call) if one.name not in _OF_CALLS]
-    told = (text, str(call.source.offsets[0]), str(call.source.offsets[-1]), *rest)
+    told = (text, str(call.source.offsets[0]), str(call.source.offsets[-1]), call.source.text, *rest)
     return _digest(part, *(one.encode("utf-8", "surrogatepass") for one in told))
 
 

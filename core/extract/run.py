@@ -10,11 +10,16 @@ from pydantic import Field
 
 from core import models, settings
 from core.errors import UserError
-from core.extract import batch, calls, inputs, tables
+from core.extract import calls, cost, inputs
 from core.extract import schema as schemas
 from core.extract.calls import Options
 from core.extract.export import export_run
-from core.extract.reads import language_facts
+from core.extract.forecast import changed_lines, forecast
+from core.extract.joinback import JOINED, join_run
+from core.extract.passes import TEMPERATURE
+from core.extract.prepared import prepare
+from core.extract.retry import Wrong
+from core.extract.runners import helpers
 from core.extract.schema import Task
 from core.operation import Needs, Progress, Request, Result, operation
 
@@ -66,7 +71,7 @@ class RunRequest(Request):
         json_schema_extra={"advanced": True, "unit": "characters"},
     )
     overlap: int = Field(
-        default=0,
+        default=1,
         ge=0,
         le=5,
         description="Sentences that a piece repeats from the one before",
@@ -112,6 +117,58 @@ class RunRequest(Request):
         json_schema_extra={"advanced": True},
     )
 
+    passes: int = Field(
+        default=1,
+        ge=1,
+        le=15,
+        description="Passes over each text, each with the types in another order; records are voted on",
+    )
+    pass_temperature: float = Field(
+        default=TEMPERATURE,
+        ge=0,
+        le=2,
+        description="How varied the passes behind the first answer; 0: always the likeliest",
+        json_schema_extra={"advanced": True},
+    )
+    votes: int = Field(
+        default=0,
+        ge=0,
+        le=15,
+        description="Passes that must say a record for it to be kept; 0: half of them",
+        json_schema_extra={"advanced": True, "unit": "passes"},
+    )
+    runners: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that share the batch; worth it with a server that answers many at once",
+        json_schema_extra={"advanced": True},
+    )
+    retries: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="How often a call that went wrong is made again at once",
+        json_schema_extra={"advanced": True},
+    )
+    retry_on: tuple[Wrong, ...] = Field(
+        default=("server", "unreadable"),
+        description="What is asked again: errors of the server, answers nobody can read, answers cut off",
+        json_schema_extra={"advanced": True},
+    )
+    price_prompt: float | None = Field(
+        default=None,
+        ge=0,
+        description="What a million prompt tokens cost at the endpoint, in its currency",
+        json_schema_extra={"advanced": True},
+    )
+    price_answer: float | None = Field(
+        default=None,
+        ge=0,
+        description="What a million answer tokens cost at the endpoint, in its currency",
+        json_schema_extra={"advanced": True},
+    )
+
     def options(self) -> Options:
         return Options(
             self.chunk_characters,
@@ -133,7 +190,7 @@ class RunResult(Result):
     failed: int
     asked: int
     reused: int
-    """Rows whose text another row had: answered without asking."""
+    """Rows finished without asking: another had the same text, or all answers were kept."""
     entities: int
     relations: int
     events: int
@@ -141,6 +198,10 @@ class RunResult(Result):
     seconds: float
     rows_per_second: float
     tokens_per_second: float
+    prompt_tokens: int = 0
+    tokens: int = 0
+    cost: float | None = None
+    """Of this call, at the request's prices."""
     warnings: tuple[str, ...] = ()
 
     def summary(self) -> str:
@@ -148,7 +209,8 @@ class RunResult(Result):
             f"{self.rows} rows, {self.failed} failed: {self.entities} entities, {self.relations} relations, "
             f"{self.events} events, {self.not_located} spans not found in their text",
             f"asked {self.asked} rows in {self.seconds:.1f} s ({self.rows_per_second:.2f} rows/s, "
-            f"{self.tokens_per_second:.0f} tokens/s), {self.reused} answered from the same text",
+            f"{self.tokens_per_second:.0f} tokens/s), {self.reused} finished without asking",
+            *([f"cost {self.cost:,.4f} at the given prices"] if self.cost is not None else []),
             *(f"note: {warning}" for warning in self.warnings),
             f"written to {self.out}",
         ]
@@ -172,29 +234,26 @@ def plan(request: RunRequest) -> list[str]:
         f"read {info.format} ({info.encoding or 'workbook'}), about {info.rows_estimate} rows, "
         f"column {request.text_column or info.text_column}",
         *(f"ask for {part.task}: {', '.join(made.name for made in part.schema.types(part.task))}" for part in parts),
-        f"write {request.out}/records.jsonl, entities.csv, relations.csv, events.csv",
+        *([f"in {request.passes} passes, each with the types in another order"] if request.passes > 1 else []),
+        *changed_lines(request),
+        *_forecast_lines(request),
+        f"write {request.out}/records.jsonl, entities.csv, relations.csv, events.csv, {JOINED}",
     ]
 
 
 @operation("extract", "run", estimate=estimate, plan=plan)
 def run(request: RunRequest, progress: Progress) -> RunResult:
-    schema = schemas.load(request.schema_ref)
-    model = models.resolve(request.model or settings.read().default_model)
-    layout = tables.layout_of(request.input, request.sheet, _named(request))
-    column = inputs.resolve_column(layout, request.text_column)
-
-    def documents():
-        return inputs.documents(request.input, column, request.id_column, sheet=request.sheet)
-
-    facts = language_facts(model, (document.text for document in documents()), run_anyway=request.run_anyway)
-    made = batch.Batch(model, schema, request.task, request.options(), documents, request.out, facts=facts)
-    outcome = made.run(
-        progress,
-        settings=_settings(request, model, schema, column),
-        limit=request.limit,
-        retry_failed=request.retry_failed,
-    )
+    made = prepare(request)
+    facts = made.facts()
+    with helpers(request, made.manner.runners - 1, progress.log):
+        outcome = made.batch(facts).run(
+            progress, settings=made.settings(), limit=request.limit, retry_failed=request.retry_failed
+        )
+    if outcome.calls >= cost.ENOUGH:
+        cost.keep_rate(made.model, made.parts(), outcome.calls_per_second)
     exported = export_run(request.out)
+    join_run(request.out, request.input, sheet=request.sheet, columns=(made.column, request.id_column))
+    prices = made.manner.prices
     return RunResult(
         out=request.out,
         **exported.counts(),
@@ -203,6 +262,9 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
         seconds=outcome.seconds,
         rows_per_second=outcome.rows_per_second,
         tokens_per_second=outcome.tokens_per_second,
+        prompt_tokens=outcome.prompt_tokens,
+        tokens=outcome.tokens,
+        cost=prices.of(outcome.prompt_tokens, outcome.tokens) if prices is not None else None,
         warnings=tuple(str(UserError.from_dict(warning)) for warning in facts["warnings"]),
     )
 
@@ -215,20 +277,7 @@ def _model_if_here(request: RunRequest) -> models.Model | None:
         return None
 
 
-def _named(request: RunRequest) -> tuple[str, ...]:
-    return tuple(name for name in (request.text_column, request.id_column) if name)
-
-
-def _settings(request: RunRequest, model: models.Model, schema: schemas.Schema, column: str) -> dict[str, object]:
-    """What a second call must share to go on: all that changes rows or answers, under the options' own names."""
-    return {
-        "input": inputs.digest(request.input),
-        "text-column": column,
-        "id-column": request.id_column,
-        "sheet": request.sheet,
-        "task": list(request.task),
-        "schema": schema.hash,
-        "model": model.ref,
-        "weights": batch.weights_of(model),
-        **calls.settings_of(model, request.options()),
-    }
+def _forecast_lines(request: RunRequest) -> list[str]:
+    if _model_if_here(request) is None:
+        return []
+    return forecast(request).lines()

@@ -32,8 +32,14 @@ def stub(workspace: Path, log: Path) -> Iterator[str]:
 
 
 def started(wanted: RunRequest) -> subprocess.Popen:
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command(wanted), cwd=extract_stub.PROJECT, start_new_session=True, **pipes)
+    with (wanted.input.parent / "errors.log").open("ab") as errors:
+        return subprocess.Popen(
+            command(wanted),
+            cwd=extract_stub.PROJECT,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
 
 
 def kill_repeatedly(wanted: RunRequest, log: Path, *, kills: int, runners: int) -> None:
@@ -50,7 +56,7 @@ def kill_repeatedly(wanted: RunRequest, log: Path, *, kills: int, runners: int) 
             while len(committed(wanted.out)) < goal and time.monotonic() < until:
                 time.sleep(0.02)
             victim = chance.randrange(runners)
-            assert running[victim].poll() is None, "it ended before it could be killed"
+            assert running[victim].poll() is None, (wanted.input.parent / "errors.log").read_text(encoding="utf-8")
             running[victim].send_signal(signal.SIGKILL)
             running[victim].wait()
             # From here on no committed row may be asked again; what is in the air may still reach the log.
