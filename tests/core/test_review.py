@@ -84,7 +84,7 @@ def test_filters_by_type_row_model_and_bareness(tmp_path: Path) -> None:
     book.refresh_all()
     assert len(queue.ids(book, Filter(types=("born in",)))) == 2
     assert len(queue.ids(book, Filter(types=("born in",), models=("two",)))) == 1
-    assert len(queue.ids(book, Filter(rows=(1, 1)))) == 3
+    assert len(queue.ids(book, Filter(rows=((1, 1),)))) == 3
     assert len(queue.ids(book, Filter(bare=False))) == 4
     assert queue.models(book) == ["one", "two"]
 

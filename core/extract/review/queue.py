@@ -35,12 +35,12 @@ _ORDERS: dict[Order, str] = {
 
 @dataclass(frozen=True)
 class Filter:
-    """`rows`: first and last row of the input, from 0. `bare`: sentences without records, too."""
+    """`rows`: first and last ones of the input, from 0. `bare`: sentences without records, too."""
 
     state: Todo = "todo"
     types: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
-    rows: tuple[int, int] | None = None
+    rows: tuple[tuple[int, int], ...] = ()
     order: Order = "confidence"
     bare: bool = True
 
@@ -68,8 +68,8 @@ def ids(book: Book, filter: Filter) -> array[int]:
         where.append(f"d.model IN ({', '.join('?' * len(filter.models))})")
         values += filter.models
     if filter.rows:
-        where.append("u.row BETWEEN ? AND ?")
-        values += filter.rows
+        where.append("(" + " OR ".join(["u.row BETWEEN ? AND ?"] * len(filter.rows)) + ")")
+        values += [row for reach in filter.rows for row in reach]
     if not filter.bare:
         where.append("u.records > 0")
     question = (
@@ -137,6 +137,7 @@ def read(book: Book, numbers: Sequence[int]) -> list[dict[str, Any]]:
                 "edited": origin is not None and origin != value,
                 "by": by,
                 "why": why,
+                "same": same,
                 "twins": twins.get(same, (1, 0)),
                 "others": [
                     one | {"value": _shown(kind, one["value"], start) if one["value"] else None}
