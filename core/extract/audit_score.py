@@ -69,8 +69,8 @@ def scores(judged: Sequence[Judged], population: Mapping[str, int]) -> AuditScor
 def _share(sentences: Sequence[tuple[str, int, int]], population: Mapping[str, int], *, each: int = 1) -> Share | None:
     """`sentences`: (stratum, part, whole). `each`: what one record adds to the whole."""
     strata: dict[str, list[tuple[int, int]]] = {}
-    for stratum, part, whole in sentences:
-        strata.setdefault(stratum, []).append((part, whole))
+    for stratum, *counts in sentences:
+        strata.setdefault(stratum, []).append((counts[0], counts[1]))
     weight = {name: population.get(name, len(found)) / len(found) for name, found in strata.items()}
     part = sum((weight[name] * one for name, found in strata.items() for one, _ in found), 0.0)
     whole = sum((weight[name] * one for name, found in strata.items() for _, one in found), 0.0)

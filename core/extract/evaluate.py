@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from core.extract.confidence import Calibration, calibration
 from core.extract.evaluate_curves import Point, Variants, precision_recall, variants
 from core.extract.evaluate_errors import KINDS, Finding, findings
 from core.extract.evaluate_pieces import Piece, Rules, pieces
@@ -39,8 +40,8 @@ class RunScores:
     """{slot: {gold's label, or "" for none: {predicted label, or "": how many}}}."""
     curve: list[Point]
     """Precision and recall by confidence; empty where the run measured none."""
-    calibration: dict[str, Any] | None = None
-    """How far confidences can be believed (core/extract/confidence.py); None where there are none."""
+    calibration: Calibration | None = None
+    """How far confidences can be believed; None where there are none."""
     about: dict[str, Any] = field(default_factory=dict)
     """Of the first row's provenance: model, dialect, prompt, schema."""
 
@@ -172,7 +173,7 @@ class _Run:
             {name: dict(kinds) for name, kinds in sorted(self._by_type.items())},
             _shown(confusion(writer.ask(CONFUSION, number))),
             precision_recall(sure, scores.total.gold) if 2 * len(sure) > len(said) else [],
-            _calibration(sure),
+            calibration(sure) if sure else None,
             self._about or {},
         )
 
@@ -194,7 +195,3 @@ def _shown(made: dict[str, dict[str, dict[str, int]]]) -> dict[str, dict[str, di
             if gold in kept
         }
     return shown
-
-
-def _calibration(said: Sequence[tuple[float, bool]]) -> dict[str, Any] | None:
-    return None if not said else {}

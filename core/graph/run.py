@@ -93,6 +93,7 @@ def _read(run: Path, out: Path, progress: Progress) -> nx.MultiDiGraph:
                 folder=run,
             )
     progress.step(graph.graph["rows"], graph.graph["rows"], "rows")
+    graph.graph["audit"] = source.audit(run)
     return finish(graph)
 
 

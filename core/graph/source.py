@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from core.errors import UserError
 from core.records import Extraction
 
 RECORDS = "records.jsonl"
 STORE = "store.sqlite"
+AUDIT = "audit.json"
 
 
 def records_file(run: Path) -> Path:
@@ -39,6 +41,15 @@ def extractions(run: Path) -> Iterator[Extraction]:
     from core.store import Store
 
     yield from Store(run).results()
+
+
+def audit(run: Path) -> dict[str, Any]:
+    """What the run's audit says of how right its records are (core/extract/audit.py writes it)."""
+    try:
+        said = json.loads((run / AUDIT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        said = None
+    return said if isinstance(said, dict) and "audited" in said else {"audited": False}
 
 
 def fingerprint(run: Path) -> dict[str, int | str]:

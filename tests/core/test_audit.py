@@ -18,8 +18,12 @@ from core.extract.audit_run import AuditScoreRequest, SampleRequest, sample, sco
 from core.extract.audit_sample import draw, frame, inside
 from core.extract.audit_score import Judged, compared, scores, wilson
 from core.extract.audit_values import Judgement, key_of
+from core.extract.export import export_run
+from core.graph.run import BuildRequest
+from core.graph.run import run as build
 from core.operation import Silent
 from core.records import Argument, Entity, Event, Extraction, Relation, Span
+from core.store import Writer
 
 TEXT = "Ann met Bo. Rome slept! 王明去了北京。"
 
@@ -241,3 +245,26 @@ def test_a_run_without_sentences_or_by_a_newer_version_is_said(tmp_path: Path) -
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(UserError, match="newer version"):
         audit.newest()
+
+
+# Who tells it on
+
+
+def test_a_graph_and_its_files_carry_the_audit_of_their_run(tmp_path: Path) -> None:
+    folder = run_of(tmp_path / "run", ROW)
+    for judged in (False, True):
+        if judged:
+            audit = drawn(folder, ROW)
+            audit.judge(audit.newest().sample, 0, Judgement(), "Li")
+        out = tmp_path / f"graph {judged}"
+        build(BuildRequest(run=folder, out=out), Silent())
+        assert json.loads((out / "audit.json").read_text(encoding="utf-8"))["audited"] is judged
+        wanted = "Audited, 1 sentences: precision" if judged else "Not audited"
+        assert all(wanted in (out / name).read_text(encoding="utf-8") for name in ("graph.html", "graph.graphml"))
+
+
+def test_the_exports_of_a_run_say_whether_it_was_audited(tmp_path: Path) -> None:
+    with Writer(tmp_path, {}) as writer:
+        writer.put(0, "k", ROW)
+    export_run(tmp_path)
+    assert json.loads((tmp_path / "audit.json").read_text(encoding="utf-8")) == {"audited": False}

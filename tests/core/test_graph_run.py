@@ -19,7 +19,10 @@ from core.records import Entity, Extraction
 from tests.conftest import PROJECT
 
 SAMPLE = ASSETS / "samples" / "sample_run"
-MADE = {"nodes.csv", "edges.csv", "graph.jsonl", "graph.html", "graph.graphml", "graph.json", "evidence.sqlite"}
+MADE = {
+    *("nodes.csv", "edges.csv", "graph.jsonl", "graph.html", "graph.graphml", "graph.json"),
+    *("evidence.sqlite", "audit.json"),
+}
 
 
 def test_the_command_makes_every_file_and_says_what(tmp_path: Path) -> None:

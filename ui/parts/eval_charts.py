@@ -7,11 +7,13 @@ from typing import Any
 
 import streamlit as st
 
+from core.extract.confidence import Calibration
 from core.extract.evaluate_curves import Point
 from core.extract.evaluate_html import often
 from core.graph.text import clean
 from ui.i18n import t
 from ui.parts.colours import PALETTE, is_dark
+from ui.parts.errors import plain
 
 SHOWN = 15
 Cells = Mapping[str, Mapping[str, int]]
@@ -71,6 +73,50 @@ def confusion_spec(cells: Cells, labels: Sequence[str]) -> tuple[dict[str, Any],
             }
         ],
     }, places  # fmt: skip
+
+
+def calibration_chart(known: Mapping[str, Calibration | None], key: str) -> None:
+    """How much is right of what is so sure, beside what should be; nothing where confidences were not measured."""
+    drawn = {name: one for name, one in known.items() if one is not None and len(one.bins) > 1}
+    if not drawn:
+        return
+    st.markdown(f"##### {t('Whether confidences can be believed')}")
+    ideal = {"type": "line", "name": t("ideal"), "showSymbol": False, "data": [[0, 0], [1, 1]],
+             "lineStyle": {"type": "dashed", "opacity": 0.5}}  # fmt: skip
+    st.echarts_chart(
+        {
+            "animation": False,
+            "legend": {"top": 0},
+            "grid": {"left": 8, "right": 24, "top": 34, "bottom": 26, "containLabel": True},
+            "tooltip": {"trigger": "item"},
+            "xAxis": {"type": "value", "name": t("Confidence"), "nameLocation": "middle", "nameGap": 24, "max": 1},
+            "yAxis": {"type": "value", "name": t("share right"), "min": 0, "max": 1},
+            "series": [
+                ideal,
+                *(
+                    {
+                        "type": "line",
+                        "name": clean(name),
+                        "symbolSize": 6,
+                        "data": [[round(one.confidence, 4), round(one.right, 4)] for one in made.bins],
+                    }
+                    for name, made in drawn.items()
+                ),
+            ],
+        },
+        height=300,
+        key=f"{key}.calibration",
+        alt=t("Whether confidences can be believed"),
+    )
+    for name, made in drawn.items():
+        st.caption(
+            t(
+                "{name}: on average {ece} beside the truth (expected calibration error), from {n} records.",
+                name=plain(clean(name)),
+                ece=f"{made.ece or 0:.1%}",
+                n=f"{made.count:,}",
+            )
+        )
 
 
 def curve_chart(curves: Mapping[str, Sequence[Point]], key: str) -> None:

@@ -18,7 +18,7 @@ from core.extract.score import Figure
 from core.graph.text import clean
 from ui.i18n import error_text, t
 from ui.parts.errors import errors_shown, plain, show_error
-from ui.parts.eval_charts import confusion_chart, curve_chart
+from ui.parts.eval_charts import calibration_chart, confusion_chart, curve_chart
 from ui.parts.eval_sentences import sentences
 from ui.parts.eval_sources import Evaluated
 from ui.parts.eval_words import flattering, kind_help, kind_name, report_words, slot_name, verdict_name
@@ -203,6 +203,7 @@ def _details(out: Path, made: Evaluation, number: int, name: str) -> None:
             st.markdown(f"##### {t('What was taken for what')} · {slot_name(slot)}")
             confusion_chart(cells, f"{key}.confusion.{slot}", partial(_pick_cell, key, slot))
         curve_chart({one.name: one.curve for one in made.runs}, key)
+        calibration_chart({one.name: one.calibration for one in made.runs}, key)
         _documents(findings, number, key)
     with right:
         sentences(findings, st.session_state.get(f"{key}.wanted", asked), key)

@@ -17,6 +17,7 @@ from core.jobs import store
 from core.jobs.store import Job
 from core.store import Store
 from ui.i18n import t
+from ui.parts.audit_badge import audit_badge
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import show_progress, state_badge, took, when
 from ui.parts.live_graph import live_graph
@@ -29,7 +30,7 @@ from ui.parts.schema_choice import task_name
 from ui.parts.source_file import look
 
 LIVE_SECONDS = 1.0
-FILES = ("entities.csv", "relations.csv", "events.csv", "records.jsonl")
+FILES = ("entities.csv", "relations.csv", "events.csv", "records.jsonl", "audit.json")
 
 
 def run_view(run: Run) -> None:
@@ -70,7 +71,7 @@ def _body(run: Run, live: bool) -> None:
     index = records_index(run.folder) if has_store(run) else None
     if live and job.over and not (index and index.behind):
         st.rerun()
-    _progress(job)
+    _progress(run)
     _actions(run)
     if index is not None:
         _records(run, index)
@@ -78,11 +79,14 @@ def _body(run: Run, live: bool) -> None:
         st.caption(t("The first records appear in a moment: the model is being loaded."))
 
 
-def _progress(job: Job) -> None:
+def _progress(run: Run) -> None:
+    job = run.job
     with st.container(horizontal=True, vertical_alignment="center"):
         state_badge(job.state)
         st.caption(" · ".join(part for part in (when(job.created), took(job), *_receipt(job)) if part), width="content")
         st.page_link("views/jobs.py", label=t("Log"), icon=":material/notes:", query_params={"job": job.id})
+        if job.over and has_store(run):
+            audit_badge(run.folder)
     if not job.over:
         show_progress(job)
     elif job.error is not None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import networkx as nx
 
+from core.graph.exports import audit
+from core.graph.exports.html import WORDS
 from core.graph.files import replacing
 from core.graph.layout import Positions
 from core.graph.text import clean
@@ -15,7 +17,7 @@ FILES = ("graph.graphml",)
 
 def write(graph: nx.MultiDiGraph, positions: Positions, folder: Path) -> None:
     index = {node: str(place) for place, node in enumerate(graph)}
-    plain = nx.MultiDiGraph()
+    plain = nx.MultiDiGraph(audit=audit.in_words(audit.told(graph), WORDS))
     for node, data in graph.nodes(data=True):
         x, y = positions[node]
         names = {"label": clean(data["label"]), "type": clean(data["type"]), "kind": data["kind"]}
