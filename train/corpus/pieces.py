@@ -64,7 +64,8 @@ class Encoded:
             start, end = self.piece_starts[piece[one]], self.piece_starts[piece[one] + 1]
             tokens[one] += self.owner.inside(self.joined[start:end], int(inside[one]))
         first = np.repeat(self.piece_tokens[self.first_pieces[:-1]], counts)
-        yield from np.split(tokens - first, np.cumsum(counts)[:-1])
+        before = np.where(asked == 0, 0, tokens - first)  # what is put in front of a text belongs to it
+        yield from np.split(before, np.cumsum(counts)[:-1])
 
 
 class Pieces:

@@ -211,10 +211,13 @@ class Store:
         first, last = int(self.row_samples[number]), int(self.row_samples[number + 1])
         starts = self.sample_starts[first : last + 1].astype(np.int64)
         start = int(starts[0])
+        context = self.sample_context[first:last]
+        if self.head.mode == "knowlm":  # which learns again what its samples repeat
+            context = np.zeros_like(context)
         return Row(
             self.tokens[start : int(starts[-1])],
             starts[1:] - start,
-            self.sample_context[first:last],
+            context,
             self.sample_document[first:last],
         )
 
