@@ -1,4 +1,4 @@
-"""A person's file as documents: which columns it has, and the texts of one of them, streamed."""
+"""A person's file or folder as documents: which columns it has, and the texts of one of them, streamed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from core.errors import UserError
-from core.extract import tables
+from core.extract import folders, tables
 from core.extract.language import language_of
-from core.extract.tables import Layout, Row, is_number
+from core.extract.tables import Layout, Row, TextFile, is_number
 from core.records import Document
 
 __all__ = ["ColumnInfo", "TableInfo", "Unreadable", "documents", "inspect", "language_of"]
 
 _SAMPLE = 200
+_CELLS = 40_000  # of a wide table's sample
+_DOCUMENTS = 5  # of a folder's: each has to be read whole
+_PREVIEW = 5000  # characters of a cell
+DOUBLE = UserError(
+    "The id “{id}” stands in an earlier row, too: this row is called {name}.",
+    remedy="Give each row an id of its own, if you join the results by it.",
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,8 @@ class ColumnInfo:
     mean_length: float
     """Characters, over the sample's filled cells."""
     sample: str
+    doubles: int = 0
+    """Cells of the sample that say what an earlier one says."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,12 @@ class TableInfo:
     preview: list[dict[str, str]]
     sheets: tuple[str, ...] = ()
     sheet: str = ""
+    whole: bool = False
+    """Each file is one document."""
+    left_out: tuple[str, ...] = ()
+    """Files of a folder that are not read: tables beside documents."""
+    about: tuple[dict[str, Any], ...] = ()
+    """Of each row of the preview what is known beside its cells: a document's file, pages, headings."""
 
     @property
     def text_column(self) -> str | None:
@@ -58,10 +74,10 @@ class Unreadable(Document):
     error: UserError | None = None
 
 
-def inspect(path: str | Path, sheet: str | None = None) -> TableInfo:
+def inspect(path: str | Path, sheet: str | None = None, text_file: TextFile = "auto") -> TableInfo:
     """Look at the first rows of a file. Raises UserError where it can't be read at all."""
-    layout = tables.layout_of(Path(path), sheet)
-    sample = [row for row in islice(tables.rows(layout), _SAMPLE) if row.cells]
+    layout = tables.layout_of(Path(path), sheet, text_file=text_file)
+    sample = _sample(layout)
     return TableInfo(
         layout.format,
         layout.encoding,
@@ -69,22 +85,35 @@ def inspect(path: str | Path, sheet: str | None = None) -> TableInfo:
         layout.header,
         [_column(name, [row.cells.get(name, "") for row in sample]) for name in layout.columns],
         _estimate(layout, sample),
-        [row.cells for row in sample[:20]],
+        [{name: cell[:_PREVIEW] for name, cell in row.cells.items()} for row in sample[:20]],
         layout.sheets,
         layout.sheet,
+        layout.whole,
+        tuple(tables.left_out(layout)),
+        tuple(row.about for row in sample[:20]),
     )
 
 
+def _sample(layout: Layout) -> list[Row]:
+    most = _DOCUMENTS if layout.whole else max(20, min(_SAMPLE, _CELLS // max(1, len(layout.columns))))
+    return [row for row in islice(tables.rows(layout), most) if row.cells]
+
+
 def documents(
-    path: str | Path, text_column: str | None = None, id_column: str | None = None, *, sheet: str | None = None
+    path: str | Path,
+    text_column: str | None = None,
+    id_column: str | None = None,
+    *,
+    sheet: str | None = None,
+    text_file: TextFile = "auto",
 ) -> Iterator[Document]:
     """The texts of one column, in constant memory; an `Unreadable` for a row that can't be used.
 
-    `text_column` None: the one that looks most like text. Without an id column the id is the row's
-    number, from 1. Raises UserError before the first row where the file or the columns are wrong.
+    `text_column` None: the one that looks most like text. Without an id column the id is the row's number, from
+    1; of a document, its file's name. Raises UserError before the first row where the file or columns are wrong.
     """
     named = tuple(name for name in (text_column, id_column) if name)
-    layout = tables.layout_of(Path(path), sheet, named)
+    layout = tables.layout_of(Path(path), sheet, named, text_file)
     column = resolve_column(layout, text_column)
     if id_column and id_column not in layout.columns:
         raise _no_such_column(layout, id_column)
@@ -93,7 +122,9 @@ def documents(
 
 def resolve_column(layout: Layout, text_column: str | None) -> str:
     """The column's name, checked: it is there and holds something other than numbers. Raises UserError."""
-    sample = [row for row in islice(tables.rows(layout), _SAMPLE) if row.cells]
+    if layout.whole and text_column in (None, tables.TEXT):
+        return tables.TEXT
+    sample = _sample(layout)
     if text_column is None:
         infos = [_column(name, [row.cells.get(name, "") for row in sample]) for name in layout.columns]
         texts = [info for info in infos if info.looks_like_text]
@@ -118,22 +149,27 @@ def resolve_column(layout: Layout, text_column: str | None) -> str:
 
 
 def digest(path: str | Path) -> str:
-    """The file's sha256."""
+    """The file's sha256; of a folder, of all that is read of it."""
+    if Path(path).is_dir():
+        return folders.digest(Path(path), tables.FORMATS)
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _documents(layout: Layout, column: str, id_column: str | None) -> Iterator[Document]:
     seen: set[bytes] = set()
-    for row in tables.rows(layout):
-        name = row.cells.get(id_column, "").strip() if id_column else ""
-        name = name or str(row.number + 1)
-        document_id = _distinct(name, row.number, seen) if id_column else name
+    for row in tables.rows(layout, {column, *([id_column] if id_column else [])}):
+        wanted = (row.cells.get(id_column, "").strip() if id_column else "") or row.name or str(row.number + 1)
+        document_id = _distinct(wanted, row.number, seen) if id_column else wanted
+        about = row.about
+        if document_id != wanted:
+            double = UserError(DOUBLE.problem, remedy=DOUBLE.remedy, id=wanted, name=document_id)
+            about = {**about, "warnings": [*about.get("warnings", ()), double.to_dict()]}
         text = row.cells.get(column)
         if row.error is None and text is not None:
-            yield Document(document_id, text, row.number)
+            yield Document(document_id, text, row.number, about)
         else:
-            yield Unreadable(document_id, text or "", row.number, error=row.error or _missing(row, column))
+            yield Unreadable(document_id, text or "", row.number, about, row.error or _missing(row, column))
 
 
 def _distinct(name: str, number: int, seen: set[bytes]) -> str:
@@ -169,13 +205,23 @@ def _column(name: str, cells: list[str]) -> ColumnInfo:
     mean = sum(map(len, filled)) / len(filled) if filled else 0.0
     wordy = sum(" " in cell.strip() or any("\u3040" <= char <= "\uffdc" for char in cell) for cell in filled)
     looks_like_text = bool(filled) and not numeric and mean >= 8 and wordy >= len(filled) / 2
-    return ColumnInfo(name, looks_like_text, numeric, mean, next(iter(filled), "")[:200])
+    doubles = len(filled) - len(set(filled))
+    return ColumnInfo(name, looks_like_text, numeric, mean, next(iter(filled), "")[:200], doubles)
 
 
 def _estimate(layout: Layout, sample: list[Row]) -> int:
-    if len(sample) < _SAMPLE:
+    if (known := tables.count(layout)) is not None:
+        return known
+    if len(sample) < min(_SAMPLE, max(20, _CELLS // max(1, len(layout.columns)))):
         return len(sample)
     if layout.format == "xlsx":
         return sum(1 for _ in tables.rows(layout))
     read = sum(len(cell.encode("utf-8", "replace")) + 1 for row in sample for cell in row.cells.values())
+    if layout.format == "folder":
+        return _estimate_of_folder(layout, read / len(sample))
     return max(len(sample), round(layout.path.stat().st_size * len(sample) / max(read, 1)))
+
+
+def _estimate_of_folder(layout: Layout, bytes_a_row: float) -> int:
+    size = sum(path.stat().st_size for path in folders.files(layout.path, tables.TABLES))
+    return round(size / max(1.0, bytes_a_row))

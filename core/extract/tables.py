@@ -1,62 +1,59 @@
-"""The rows of a file, streamed: CSV, TSV, JSON lines, JSON lists, plain text and Excel sheets, as they come.
+"""The rows of a file or folder, streamed: CSV, TSV, JSON, Parquet, Excel sheets, lines of text, documents.
 
-Each `rows_*` yields `Row`s; a row that can't be read carries its error and the next one follows.
+Each `_*_rows` yields `Row`s; a row that can't be read carries its error and the next one follows.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import zipfile
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from core.errors import UserError
+from core.extract import excel, folders, parquet, readers
 from core.extract.encodings import encoding_of
 
-Format = Literal["csv", "jsonl", "json", "txt", "xlsx"]
-FORMATS: dict[str, Format] = {
+Format = Literal["csv", "jsonl", "json", "txt", "xlsx", "parquet", "document", "folder"]
+TextFile = Literal["auto", "lines", "document"]
+"""What a file of plain text is: a text a line, or one document. auto: a document where empty lines part it."""
+TABLES: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".tab": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
-    ".txt": "txt",
-    ".md": "txt",
-    ".text": "txt",
     ".xlsx": "xlsx",
     ".xlsm": "xlsx",
+    ".parquet": "parquet",
+    ".pq": "parquet",
 }
+PLAIN = (".txt", ".text")
+FORMATS: dict[str, Format] = {**TABLES, **dict.fromkeys(readers.suffixes(), "document")}
 TEXT = "text"  # the column of formats that have no names
 _CELL_LIMIT = 8 << 20  # characters; a quote that is never closed would otherwise swallow the rest of the file
 _BLOCK = 1 << 16
-# what openpyxl lets through of a workbook's parts: SyntaxError is the XML parser's
-_BROKEN_WORKBOOK = (
-    zipfile.BadZipFile,
-    zlib.error,
-    SyntaxError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    OSError,
-    ValueError,
-)
+_LINE = 1 << 20  # characters of a line looked at: a header of 2,000 columns has some 100,000
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`line` counts from 1 as an editor shows it; `cells` maps column to value."""
+    """`line` counts from 1 as an editor shows it; `cells` maps column to value.
+
+    `name`: what it is called where it isn't called by its number; `about`: what its records' provenance keeps.
+    """
 
     number: int
     line: int
     cells: dict[str, str] = field(default_factory=dict)
     error: UserError | None = None
+    name: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,13 +68,19 @@ class Layout:
     columns: tuple[str, ...] = ()
     sheet: str = ""
     sheets: tuple[str, ...] = ()
+    whole: bool = False
+    """Each file is one document; else each row of a file is."""
 
 
-def layout_of(path: Path, sheet: str | None = None, named: tuple[str, ...] = ()) -> Layout:
-    """Find a file's format, encoding, delimiter, header and columns. Raises UserError.
+def layout_of(
+    path: Path, sheet: str | None = None, named: tuple[str, ...] = (), text_file: TextFile = "auto"
+) -> Layout:
+    """Find a file's format, encoding, delimiter, header and columns; a folder's kind. Raises UserError.
 
     `named`: columns that the person named; a first row that holds one of them is the header whatever it looks like.
     """
+    if path.is_dir():
+        return _folder_layout(path, sheet, named)
     made = FORMATS.get(path.suffix.lower())
     if not path.is_file():
         raise UserError("There is no file {path}.", remedy="Check the name and the folder.", path=path)
@@ -92,17 +95,45 @@ def layout_of(path: Path, sheet: str | None = None, named: tuple[str, ...] = ())
         )
     if made == "xlsx":
         return _xlsx_layout(path, sheet, named)
+    if made == "parquet":
+        return Layout(path, "parquet", columns=column_names(list(parquet.columns(path)), True))
+    if made == "document" and path.suffix.lower() not in PLAIN:
+        folders.paper_of(path)  # raises where it can't be read
+        return Layout(path, "document", columns=(TEXT,), whole=True)
     encoding = encoding_of(path)
     if made in ("json", "jsonl"):
         return _json_layout(path, encoding)
-    if made == "txt":
-        return Layout(path, "txt", encoding, columns=(TEXT,))
+    if made == "document":
+        whole = text_file == "document" or (text_file == "auto" and _is_one_document(path, encoding))
+        return Layout(path, "document" if whole else "txt", encoding, columns=(TEXT,), whole=whole)
     return _csv_layout(path, encoding, named)
 
 
-def rows(layout: Layout) -> Iterator[Row]:
-    reader = {"csv": _csv_rows, "jsonl": _jsonl_rows, "json": _json_rows, "txt": _txt_rows, "xlsx": _xlsx_rows}
-    return reader[layout.format](layout)
+def rows(layout: Layout, only: Collection[str] | None = None) -> Iterator[Row]:
+    """`only`: the columns that matter; others may be left out."""
+    if layout.format == "csv":
+        return _csv_rows(layout, only)
+    if layout.format == "parquet":
+        return _parquet_rows(layout, only)
+    if layout.format == "folder":
+        return _folder_rows(layout, only)
+    readers_: dict[str, Callable[[Layout], Iterator[Row]]] = {
+        "jsonl": _jsonl_rows,
+        "json": _json_rows,
+        "txt": _txt_rows,
+        "xlsx": _xlsx_rows,
+        "document": _document_rows,
+    }
+    return readers_[layout.format](layout)
+
+
+def count(layout: Layout) -> int | None:
+    """How many rows there are, where that is told without reading them."""
+    if layout.format == "folder" and layout.whole:
+        return sum(1 for _ in folders.files(layout.path, readers.suffixes()))
+    if layout.format == "document":
+        return 1
+    return parquet.count(layout.path) if layout.format == "parquet" else None
 
 
 def _open(layout: Layout):
@@ -129,7 +160,11 @@ def _csv_layout(path: Path, encoding: str, named: tuple[str, ...]) -> Layout:
 def _delimiter(path: Path, encoding: str) -> str:
     """The one that cuts the first records into the most even number of cells."""
     with path.open(encoding=encoding, errors="replace", newline="") as file:
-        sample = list(islice(iter(lambda: file.readline(_BLOCK), ""), 60))
+        sample: list[str] = []
+        held = 0
+        while len(sample) < 60 and held < 4 * _LINE and (line := file.readline(_LINE)):
+            sample.append(line)
+            held += len(line)
 
     def evenness(delimiter: str) -> tuple[float, int]:
         csv.field_size_limit(_CELL_LIMIT)
@@ -163,29 +198,31 @@ def _records(layout: Layout) -> Iterator[tuple[int, list[str] | csv.Error]]:
                 yield line, record
 
 
-def _csv_rows(layout: Layout) -> Iterator[Row]:
+def _csv_rows(layout: Layout, only: Collection[str] | None = None) -> Iterator[Row]:
     records = _records(layout)
+    wanted = [(place, name) for place, name in enumerate(layout.columns) if only is None or name in only]
     if layout.header:
         next(records, None)
     for number, (line, record) in enumerate(records):
         if isinstance(record, csv.Error):
             yield Row(number, line, error=_broken(line, str(record)))
         else:
-            yield _aligned(number, line, record, layout.columns)
+            yield _aligned(number, line, record, wanted, len(layout.columns))
 
 
-def _aligned(number: int, line: int, cells: list[str], columns: tuple[str, ...]) -> Row:
+def _aligned(number: int, line: int, cells: list[str], wanted: list[tuple[int, str]], columns: int) -> Row:
     """A record by column names. One with more filled cells than columns is an error: text would be lost."""
-    if any(cell.strip() for cell in cells[len(columns) :]):
+    named = {name: cells[place] for place, name in wanted if place < len(cells)}
+    if any(cell.strip() for cell in cells[columns:]):
         error = UserError(
             "Line {line} has {found} cells where the first line has {wanted}.",
             remedy="Put cells that hold the delimiter in quotes, or save the table as .xlsx.",
             line=line,
             found=len(cells),
-            wanted=len(columns),
+            wanted=columns,
         )
-        return Row(number, line, dict(zip(columns, cells, strict=False)), error)
-    return Row(number, line, dict(zip(columns, cells, strict=False)))
+        return Row(number, line, named, error)
+    return Row(number, line, named)
 
 
 def looks_like_header(cells: list[str], named: tuple[str, ...] = ()) -> bool:
@@ -214,11 +251,14 @@ def is_number(cell: str) -> bool:
 
 def column_names(cells: list[str], header: bool) -> tuple[str, ...]:
     """The header's names made distinct (`text`, `text (2)`), or column_1, column_2 … where there is none."""
-    names: list[str] = []
+    names: dict[str, None] = {}
+    seen: Counter[str] = Counter()
     for number, cell in enumerate(cells, start=1):
-        name = (cell.strip() if header else "") or f"column_{number}"
-        doubles = sum(other == name or other.startswith(f"{name} (") for other in names)
-        names.append(f"{name} ({doubles + 1})" if doubles else name)
+        wanted = name = (cell.strip() if header else "") or f"column_{number}"
+        while name in names:
+            seen[wanted] += 1
+            name = f"{wanted} ({seen[wanted] + 1})"
+        names[name] = None
     return tuple(names)
 
 
@@ -297,7 +337,9 @@ def _cells(item: Any) -> dict[str, str]:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 # Text and Excel
@@ -310,55 +352,9 @@ def _txt_rows(layout: Layout) -> Iterator[Row]:
             yield Row(number, line, {TEXT: text.rstrip("\n")})
 
 
-def _sheet(path: Path, sheet: str | None):
-    """(open workbook, its sheet). Sheets that hold nothing but a chart have no rows and are passed over."""
-    import openpyxl
-
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        names = [page.title for page in book.worksheets]
-    except _BROKEN_WORKBOOK as error:
-        raise UserError(
-            "{path} is not an Excel workbook.", remedy="Save it again as .xlsx, or as CSV.", path=path
-        ) from error
-    if not names:
-        book.close()
-        raise UserError("{path} has no sheet with rows.", remedy="Choose a workbook with a table in it.", path=path)
-    if sheet and sheet not in names:
-        book.close()
-        raise UserError(
-            "{path} has no sheet “{sheet}”.", remedy="It has: {names}.", path=path, sheet=sheet, names=", ".join(names)
-        )
-    return book, book[sheet or names[0]]
-
-
-def _sheet_records(path: Path, sheet: str | None) -> Iterator[tuple[int, list[str]]]:
-    """Raises UserError where the sheet's own file breaks off: what stands behind that can't be found."""
-    book, page = _sheet(path, sheet)
-    line = 0
-    try:
-        page.reset_dimensions()  # what other programs wrote there is often wrong
-        for line, record in enumerate(page.iter_rows(values_only=True), start=1):
-            cells = ["" if value is None else str(value) for value in record]
-            if any(cell.strip() for cell in cells):
-                yield line, cells
-    except _BROKEN_WORKBOOK as error:
-        raise UserError(
-            "{path} is damaged: its sheet “{sheet}” breaks off after line {line}.",
-            remedy="Save it again as .xlsx, or as CSV.",
-            path=path,
-            sheet=page.title,
-            line=line,
-        ) from error
-    finally:
-        book.close()
-
-
 def _xlsx_layout(path: Path, sheet: str | None, named: tuple[str, ...]) -> Layout:
-    book, page = _sheet(path, sheet)
-    sheets, title = tuple(one.title for one in book.worksheets), page.title
-    book.close()
-    first = next(_sheet_records(path, title), None)
+    sheets, title = excel.sheets(path, sheet)
+    first = next(excel.records(path, title), None)
     if first is None:
         raise UserError(
             "The sheet “{sheet}” of {path} is empty.", remedy="Choose another sheet.", sheet=title, path=path
@@ -368,11 +364,95 @@ def _xlsx_layout(path: Path, sheet: str | None, named: tuple[str, ...]) -> Layou
 
 
 def _xlsx_rows(layout: Layout) -> Iterator[Row]:
-    records = _sheet_records(layout.path, layout.sheet)
+    records = excel.records(layout.path, layout.sheet)
     if layout.header:
         next(records, None)
+    wanted = list(enumerate(layout.columns))
     for number, (line, cells) in enumerate(records):
-        yield _aligned(number, line, cells, layout.columns)
+        yield _aligned(number, line, cells, wanted, len(wanted))
+
+
+# Documents, folders and Parquet
+
+
+def _is_one_document(path: Path, encoding: str) -> bool:
+    """Whether empty lines part a text file into paragraphs; a list of texts has none, or few."""
+    with path.open(encoding=encoding, errors="replace") as file:
+        lines = [bool(line.strip()) for line in islice(iter(lambda: file.readline(_BLOCK), ""), 2000)]
+    while lines and not lines[-1]:
+        lines.pop()
+    filled = sum(lines)
+    parted = sum(filled and not line for line, filled in zip(lines, [False, *lines], strict=False))
+    return parted >= max(1, filled / 12)
+
+
+def _document_rows(layout: Layout) -> Iterator[Row]:
+    yield _document(0, layout.path, layout.path.name)
+
+
+def _document(number: int, path: Path, name: str) -> Row:
+    try:
+        paper = folders.paper_of(path)
+    except UserError as error:
+        return Row(number, number + 1, error=error, name=name, about={"file": name})
+    except OSError as error:
+        return Row(number, number + 1, error=_gone(path, error), name=name, about={"file": name})
+    return Row(number, number + 1, {TEXT: paper.text}, name=name, about={"file": name, **paper.facts()})
+
+
+def _gone(path: Path, error: OSError) -> UserError:
+    return UserError(
+        "{path} can't be read: {why}.",
+        remedy="Check that the file is there and may be read.",
+        path=path,
+        why=error.strerror or error,
+    )
+
+
+def _folder_layout(folder: Path, sheet: str | None, named: tuple[str, ...]) -> Layout:
+    """Documents if there are any, else tables."""
+    if next(folders.files(folder, readers.suffixes()), None) is not None:
+        return Layout(folder, "folder", columns=(TEXT,), whole=True)
+    first = next(folders.files(folder, TABLES), None)
+    if first is None:
+        raise UserError(
+            "The folder {path} holds no file that can be read.",
+            remedy="Put files of these kinds in it: {kinds}.",
+            path=folder,
+            kinds=", ".join(FORMATS),
+        )
+    one = layout_of(first, sheet, named)
+    return Layout(folder, "folder", one.encoding, one.delimiter, one.header, one.columns)
+
+
+def _folder_rows(layout: Layout, only: Collection[str] | None) -> Iterator[Row]:
+    folder, number = layout.path, 0
+    if layout.whole:
+        for number, path in enumerate(folders.files(folder, readers.suffixes())):
+            yield _document(number, path, folders.name_in(folder, path))
+        return
+    for path in folders.files(folder, TABLES):
+        name = folders.name_in(folder, path)
+        try:
+            for row in rows(layout_of(path, None, layout.columns), only):
+                about = {**row.about, "file": name}
+                yield replace(row, number=number, name=f"{name}#{row.number + 1}", about=about)
+                number += 1
+        except UserError as error:
+            yield Row(number, 0, error=error, name=name, about={"file": name})
+            number += 1
+
+
+def left_out(layout: Layout) -> list[str]:
+    """Tables beside documents, which a folder's run does not read."""
+    if layout.format != "folder" or not layout.whole:
+        return []
+    return [folders.name_in(layout.path, path) for path in folders.files(layout.path, TABLES)]
+
+
+def _parquet_rows(layout: Layout, only: Collection[str] | None) -> Iterator[Row]:
+    for number, values in enumerate(parquet.rows(layout.path, only)):
+        yield Row(number, number + 1, {name: _cell(value) for name, value in values.items()})
 
 
 def _broken(line: int, why: str) -> UserError:

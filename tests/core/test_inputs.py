@@ -104,7 +104,7 @@ def test_an_empty_file_and_one_of_another_kind_are_refused(tmp_path: Path) -> No
     with pytest.raises(UserError, match="is empty"):
         inspect(written(tmp_path / "in.csv", ""))
     with pytest.raises(UserError, match="kind"):
-        inspect(written(tmp_path / "in.pdf", "x"))
+        inspect(written(tmp_path / "in.odt", "x"))
     with pytest.raises(UserError, match="no file"):
         inspect(tmp_path / "missing.csv")
     with pytest.raises(UserError, match="not an Excel workbook"):
