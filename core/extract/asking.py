@@ -5,7 +5,7 @@ Without any of it a run's settings and prompts are to the letter what they were 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
@@ -57,14 +57,16 @@ def settings_of(options: Options) -> dict[str, Any]:
     return made
 
 
-def warnings(options: Options, model: Model, dialect: str) -> Sequence[UserError]:
-    """What must be known before records that were asked for so are believed."""
-    made = []
-    if leaves_training(options.instruction, model, dialect):
-        made.append(OWN_WORDS)
-    if not options.grounding:
-        made.append(NOT_GROUNDED)
-    return made
+def facts(options: Options, model: Model, dialect: str) -> dict[str, Any]:
+    """What of this stands in a record's provenance."""
+    left = leaves_training(options.instruction, model, dialect)
+    return {**settings_of(options), **({"trained_words": False} if left else {})}
+
+
+def warnings(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What must be known before records of such a provenance are believed."""
+    left = [OWN_WORDS] if told.get("trained_words") is False else []
+    return [warning.to_dict() for warning in (*left, *([NOT_GROUNDED] if told.get("grounding") == "off" else []))]
 
 
 def leaves_training(instruction: str, model: Model, dialect: str) -> bool:

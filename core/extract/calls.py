@@ -257,7 +257,7 @@ def finished(
 ) -> Extraction:
     """The document's row: its records, what they came from, and an error if no answer at all could be read."""
     spent = result.provenance
-    provenance = {**told, **spent, "warnings": list(told.get("warnings", ()))}
+    provenance = {**told, **spent, "warnings": [*told.get("warnings", ()), *asking.warnings(told)]}
     if row is not None:
         provenance["row"] = row
     error = None
@@ -287,8 +287,8 @@ def told(model: Model, schema: Schema, tasks: Sequence[Task], options: Options, 
         "task": list(tasks),
         "schema": schema.name,
         "schema_hash": schema.hash,
-        "warnings": [warning.to_dict() for warning in asking.warnings(options, model, dialect)],
-        **asking.settings_of(options),
+        "warnings": [],
+        **asking.facts(options, model, dialect),
     }
 
 

@@ -22,7 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from core.errors import UserError
-from core.extract import bio, calls, evaluate_iepile, evaluate_tables
+from core.extract import bio, calls, evaluate_iepile, evaluate_tables, instructkgc
 from core.extract.answer import Found
 from core.extract.encodings import encoding_of
 from core.extract.ground import Finder, is_nothing
@@ -109,6 +109,8 @@ def read(path: Path, task: Task, *, located: bool = True, predicted: bool = Fals
     if (row := _object(first[0])) is not None:
         if "text" in row and any(name in row for name in ("entities", "relations", "events")):
             return _read_records(path, encoding)
+        if task == "re" and instructkgc.is_row(row):
+            return _read_instructkgc(path, located)
         if evaluate_iepile.is_test_row(row):
             return _read_test_rows(path, encoding, task, located=located, predicted=predicted)
         return _read_raw(path, encoding, task, located)
@@ -123,6 +125,12 @@ def read(path: Path, task: Task, *, located: bool = True, predicted: bool = Fals
             path=path,
         )
     return _read_bio(path, encoding)
+
+
+def _read_instructkgc(path: Path, located: bool) -> Iterator[Extraction]:
+    for made in instructkgc.gold(path):
+        triples = [{"head": one.head.text, "relation": one.relation, "tail": one.tail.text} for one in made.relations]
+        yield from_raw({"id": made.id, "text": made.text, "relation": triples}, "re", located=located)
 
 
 def _read_run(folder: Path) -> Iterator[Extraction]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import tyro
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from core import models
 from core.errors import UserError
-from core.extract import calls, dialects
+from core.extract import asking, calls, dialects
 from core.extract import schema as schemas
 from core.extract.calls import Options
 from core.extract.schema import Task
@@ -41,11 +42,41 @@ class PromptRequest(Request):
         description="Types asked for in one call; 0 asks for all, or for as many as the dialect's models are used to",
         json_schema_extra={"advanced": True},
     )
+    examples: int | None = Field(
+        default=None,
+        ge=0,
+        le=50,
+        description="Examples that prompts show; if not given, all of the schema's to models not trained for this",
+        json_schema_extra={"advanced": True},
+    )
+    instruction: str = Field(
+        default="",
+        max_length=8000,
+        description="Instruction of your own in place of the dialect's; {format} in it becomes the form of answers",
+        json_schema_extra={"advanced": True},
+    )
+    wording: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="Number of the dialect's wording; zhixi has three, from 0 on",
+        json_schema_extra={"advanced": True},
+    )
+
+    def options(self) -> Options:
+        return Options(
+            types_per_call=self.types_per_call,
+            dialect=self.dialect,
+            examples=self.examples,
+            instruction=self.instruction,
+            wording=self.wording,
+        )
 
 
 class Prompt(Result):
     """One call's; `tokens` is None where nobody counted."""
 
+    task: Task
     prompt: str
     types: tuple[str, ...]
     tokens: int | None = None
@@ -56,9 +87,10 @@ class PromptResult(Result):
     form: str
     """raw: sent as it is; chat: as a user's message through the model's chat template."""
     prompts: tuple[Prompt, ...]
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> str:
-        shown = []
+        shown = [f"note: {note}" for note in self.notes]
         for number, one in enumerate(self.prompts, start=1):
             counted = f", {one.tokens} tokens" if one.tokens is not None else ""
             told = f"call {number} of {len(self.prompts)}, {self.dialect}, {self.form}{counted}"
@@ -68,20 +100,40 @@ class PromptResult(Result):
 
 @operation("extract", "prompt")
 def run(request: PromptRequest, progress: Progress) -> PromptResult:
-    """The first piece of a long text is enough to see what is asked."""
-    options = Options(types_per_call=request.types_per_call, dialect=request.dialect)
+    options = request.options()
     model = models.resolve(request.model) if request.model else models.Model("", "remote", _usual(request.dialect))
-    name = calls.dialect_of(model, options)
     asked = client.connect(model.ref) if request.model else None
-    prompts = []
-    for part in calls.parts(schemas.load(request.schema_ref), [request.task], options, model):
-        for call in calls.calls(request.text, part, options)[:1]:
-            text = calls.prompt(call, model)
-            types = tuple(one.name for one in part.schema.types(request.task))
-            prompts.append(Prompt(prompt=text, types=types, tokens=asked.count(text) if asked else None))
-    if not prompts:
+    schema = schemas.load(request.schema_ref)
+    made = prompts(request.text, schema, [request.task], options, model, count=asked.count if asked else None)
+    name = calls.dialect_of(model, options)
+    left = asking.leaves_training(request.instruction, model, name)
+    return PromptResult(
+        dialect=name,
+        form=calls.form(model, name),
+        prompts=tuple(made),
+        notes=(str(asking.OWN_WORDS),) if left and request.model else (),
+    )
+
+
+def prompts(
+    text: str,
+    schema: schemas.Schema,
+    tasks: Sequence[Task],
+    options: Options,
+    model: models.Model,
+    *,
+    count: Callable[[str], int | None] | None = None,
+) -> list[Prompt]:
+    """One prompt a part of the schema: the first piece of a long text is enough to see what is asked."""
+    made = []
+    for part in calls.parts(schema, tasks, options, model):
+        for call in calls.calls(text, part, options)[:1]:
+            asked = calls.prompt(call, model)
+            types = tuple(one.name for one in part.schema.types(part.task))
+            made.append(Prompt(task=part.task, prompt=asked, types=types, tokens=count(asked) if count else None))
+    if not made:
         raise UserError("There is no text to read.", remedy="Type or paste one.")
-    return PromptResult(dialect=name, form=calls.form(model, name), prompts=tuple(prompts))
+    return made
 
 
 def _usual(dialect: str) -> models.Card:
