@@ -236,7 +236,7 @@ class Store:
 
     def documents(self) -> Iterator[np.ndarray]:
         """The ids of each document, put together again from its samples (context left out)."""
-        order = np.lexsort((self.sample_offset, self.sample_document))
+        order = np.lexsort((self.sample_offset + self.sample_context, self.sample_document))
         cuts = np.flatnonzero(np.diff(self.sample_document[order])) + 1
         for group in np.split(order, cuts) if len(order) else ():
             yield np.concatenate([self.sample(int(one))[int(self.sample_context[one]) :] for one in group])

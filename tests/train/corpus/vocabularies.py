@@ -79,6 +79,11 @@ def _words(text: str) -> list[str]:
     return [" " + word for word in text.split()]
 
 
+@cache
+def opened(kind: str) -> Tokenizer:
+    return tokenizer(kind)
+
+
 def tokenizer(kind: str, *, fast: bool = True, size: int = 0) -> Tokenizer:
     made = backend(kind)
     return Tokenizer(made, Vocabulary(fingerprint(made), size or made.get_vocab_size(), kind, 1, 2), fast=fast)
