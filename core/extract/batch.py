@@ -140,10 +140,12 @@ class Batch:
         facts: Mapping[str, Any] | None = None,
         connect: Callable[[str], Asked] = inference.connect,
         manner: Manner | None = None,
+        rows: int | None = None,
     ) -> None:
-        """`documents` is called to count the rows and to read them; `facts` goes into every provenance."""
+        """`documents` is called to read the rows, and to count them where `rows` doesn't tell; `facts` goes into
+        every provenance."""
         self._model, self._schema, self._options, self._out = model, schema, options, out
-        self._documents = documents
+        self._documents, self._rows = documents, rows
         self._manner = manner or Manner()
         self._parts = calls.parts(schema, tasks, options, model)
         self._names: list[bytes] = []
@@ -225,7 +227,7 @@ class Batch:
         """Rows of the input; read once for a run."""
         known = self._store.noted("total") if cached else None
         if known is None:
-            known = sum(1 for _ in self._documents())
+            known = self._rows if self._rows is not None else sum(1 for _ in self._documents())
             self._store.note("total", known)
         return known if limit is None else min(limit, known)
 

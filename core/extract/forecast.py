@@ -26,7 +26,7 @@ def forecast(request: RunRequest) -> Estimate:
     store = Store(request.out) if (request.out / FILE).is_file() else None
     same = store is not None and _differing(store, made) == []
     rows = (store.noted("total") if store is not None else None) or inputs.inspect(
-        request.input, request.sheet
+        request.input, request.sheet, request.text_file
     ).rows_estimate
     rows = min(rows, request.limit) if request.limit else rows
     done = min(rows, store.counts().rows) if store is not None and same else 0

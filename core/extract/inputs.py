@@ -156,6 +156,30 @@ def digest(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def size(path: Path) -> int:
+    """Bytes; of a folder, of all that may be read of it. Raises OSError."""
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in folders.files(path, tables.FORMATS))
+
+
+def count(path: Path) -> int | None:
+    """Rows, where they are told without reading them: files of a folder of documents, rows of a Parquet file."""
+    if path.is_dir() or path.suffix.lower() in (".parquet", ".pq"):
+        return tables.count(tables.layout_of(path))
+    return None
+
+
+def reading_lines(info: TableInfo, text_column: str | None) -> list[str]:
+    """What a plan says of the input."""
+    if info.whole:
+        told = "one document" if info.format == "document" else f"{info.rows_estimate} documents"
+        some = ", ".join(info.left_out[:5]) + (" …" if len(info.left_out) > 5 else "")
+        return [f"read {told}", *([f"leave out {len(info.left_out)} tables beside them: {some}"] if some else [])]
+    kind = f"{info.format} ({info.encoding})" if info.encoding else info.format
+    return [f"read {kind}, about {info.rows_estimate} rows, column {text_column or info.text_column}"]
+
+
 def _documents(layout: Layout, column: str, id_column: str | None) -> Iterator[Document]:
     seen: set[bytes] = set()
     for row in tables.rows(layout, {column, *([id_column] if id_column else [])}):

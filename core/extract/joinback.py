@@ -48,6 +48,8 @@ def join_run(
     if source.suffix.lower() not in tables.FORMATS or not source.is_file():
         return None
     layout = tables.layout_of(source, sheet, tuple(name for name in columns if name))
+    if layout.whole:
+        return None
     temporary = goal.with_name(f".{goal.name}.{secrets.token_hex(4)}.tmp")
     names = [_new(name, layout.columns) for name in ADDED]
     write: Any = cell if spreadsheet else _plain

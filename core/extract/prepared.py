@@ -36,7 +36,7 @@ class Prepared:
 
     def documents(self) -> Iterator[Document]:
         asked = self.request
-        return inputs.documents(asked.input, self.column, asked.id_column, sheet=asked.sheet)
+        return inputs.documents(asked.input, self.column, asked.id_column, sheet=asked.sheet, text_file=asked.text_file)
 
     def settings(self) -> dict[str, Any]:
         """What a second call must share to go on: all that changes rows or answers, under the options' own names."""
@@ -50,6 +50,7 @@ class Prepared:
             "schema": self.schema.hash,
             "model": self.model.ref,
             "weights": keys.weights_of(self.model),
+            **({} if asked.text_file == "auto" else {"text-file": asked.text_file}),
             **calls.settings_of(self.model, self.options),
         }
 
@@ -76,6 +77,7 @@ class Prepared:
             asked.out,
             facts=facts,
             manner=self.manner,
+            rows=inputs.count(asked.input),
         )
 
 
@@ -83,7 +85,7 @@ def prepare(request: RunRequest) -> Prepared:
     """Raises UserError for what is wrong with the file, the column, the schema, the model."""
     schema = schemas.load(request.schema_ref)
     model = models.resolve(request.model or settings.read().default_model)
-    layout = tables.layout_of(request.input, request.sheet, named(request))
+    layout = tables.layout_of(request.input, request.sheet, named(request), request.text_file)
     column = inputs.resolve_column(layout, request.text_column)
     return Prepared(request, schema, model, column, request.options(), manner(request, model))
 

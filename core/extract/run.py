@@ -10,7 +10,7 @@ from pydantic import Field
 
 from core import models, settings
 from core.errors import UserError
-from core.extract import calls, cost, inputs
+from core.extract import calls, cost, inputs, tables
 from core.extract import schema as schemas
 from core.extract.calls import Options
 from core.extract.export import export_run
@@ -28,7 +28,8 @@ class RunRequest(Request):
     """Extract entities, relations or events from the texts of a file."""
 
     input: Path = Field(
-        description="File with the texts: CSV, TSV, JSON lines, JSON, plain text (a line each) or .xlsx",
+        description="A table (CSV, TSV, JSON, Parquet, .xlsx), a text file, a document (PDF, .docx, HTML, Markdown),"
+        " or a folder of documents or of tables",
         json_schema_extra={"picker": "file"},
     )
     text_column: str | None = Field(default=None, description="Column that holds the texts; the likeliest if not given")
@@ -63,6 +64,11 @@ class RunRequest(Request):
     sheet: str | None = Field(
         default=None, description="Sheet of a workbook; the first if not given", json_schema_extra={"advanced": True}
     )
+    text_file: tables.TextFile = Field(
+        default="auto",
+        description="What a .txt file is: a text a line, or one document; auto: one where empty lines part it",
+        json_schema_extra={"advanced": True},
+    )
     chunk_characters: int = Field(
         default=0,
         ge=0,
@@ -76,6 +82,12 @@ class RunRequest(Request):
         le=5,
         description="Sentences that a piece repeats from the one before",
         json_schema_extra={"advanced": True, "unit": "sentences"},
+    )
+    context: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Show a piece its heading and the sentence before it, for relations and events across pieces;"
+        " auto does to models not trained for extraction",
+        json_schema_extra={"advanced": True},
     )
     types_per_call: int = Field(
         default=0,
@@ -179,6 +191,7 @@ class RunRequest(Request):
             self.examples,
             self.instruction,
             self.wording,
+            context=self.context,
         )
 
 
@@ -220,7 +233,7 @@ class RunResult(Result):
 def estimate(request: RunRequest) -> Needs:
     """Disk only: the model's memory is the host's matter, which refuses what doesn't fit."""
     try:
-        size = request.input.stat().st_size
+        size = inputs.size(request.input)
     except OSError:
         return Needs()
     return Needs(disk=4 * size + (1 << 20), disk_at=request.out)
@@ -228,11 +241,10 @@ def estimate(request: RunRequest) -> Needs:
 
 def plan(request: RunRequest) -> list[str]:
     schema = schemas.load(request.schema_ref)
-    info = inputs.inspect(request.input, request.sheet)
+    info = inputs.inspect(request.input, request.sheet, request.text_file)
     parts = calls.parts(schema, request.task, request.options(), _model_if_here(request))
     return [
-        f"read {info.format} ({info.encoding or 'workbook'}), about {info.rows_estimate} rows, "
-        f"column {request.text_column or info.text_column}",
+        *inputs.reading_lines(info, request.text_column),
         *(f"ask for {part.task}: {', '.join(made.name for made in part.schema.types(part.task))}" for part in parts),
         *([f"in {request.passes} passes, each with the types in another order"] if request.passes > 1 else []),
         *changed_lines(request),

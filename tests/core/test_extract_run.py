@@ -125,7 +125,7 @@ def test_bad_rows_become_error_rows_and_the_batch_goes_on(tmp_path: Path, stub: 
         '{"text": "Anna lives here."}',
         '{"text": "broken',
         '{"other": "no text"}',
-        json.dumps({"text": "x" * 1_000_000}),
+        json.dumps({"text": "x" * 5_000_001}),
         '{"text": "Lone \\ud800 surrogate of Berta\\u0000."}',
         '{"text": ""}',
         '{"text": "Carl lives here."}',
@@ -136,7 +136,7 @@ def test_bad_rows_become_error_rows_and_the_batch_goes_on(tmp_path: Path, stub: 
     assert result.rows == 7
     assert [row["error"] is not None for row in rows] == [False, True, True, True, False, False, False]
     assert rows[1]["error"]["values"]["line"] == "2"
-    assert "1,000,000" in rows[3]["error"]["values"]["found"]
+    assert "5,000,001" in rows[3]["error"]["values"]["found"]
     assert rows[4]["text"][5] == "\ud800"
     assert rows[5]["entities"] == []
     assert rows[6]["entities"][0]["text"] == "Carl"
@@ -177,7 +177,7 @@ def test_with_several_tasks_the_first_rows_are_done_long_before_the_last_are_beg
 def test_other_settings_are_refused_by_name(tmp_path: Path, stub: str) -> None:
     do(request(tmp_path, sentences(3), stub))
     with pytest.raises(UserError, match="overlap"):
-        do(request(tmp_path, sentences(3), stub, overlap=1))
+        do(request(tmp_path, sentences(3), stub, overlap=2))
     with pytest.raises(UserError, match="input"):
         do(request(tmp_path, sentences(4), stub))
 
