@@ -95,6 +95,7 @@ def _overview(known: dict[str, Operation], argv: list[str]) -> str:
 
 def _parse(chosen: Operation, words: list[str]) -> tuple[Any, Output]:
     """Exits with 2 on wrong usage, as tyro does."""
+    words = _spelled_out(chosen.request, words)
     command = dataclasses.make_dataclass("Command", [("request", chosen.request), ("output", Output)])
     config, _ = _Config.parse_known_args(words)
     given: dict[str, Any] = {}
@@ -109,6 +110,21 @@ def _parse(chosen: Operation, words: list[str]) -> tuple[Any, Output]:
         **given,
     )
     return parsed.request, parsed.output
+
+
+def _spelled_out(request: type[Request], words: list[str]) -> list[str]:
+    """Options that may stand without their value get it: `--resume` means `--resume last`."""
+    bare = {
+        f"--{name.replace('_', '-')}": extra["bare"]
+        for name, info in request.model_fields.items()
+        if isinstance(extra := info.json_schema_extra, dict) and "bare" in extra
+    }
+    made: list[str] = []
+    for at, word in enumerate(words):
+        made.append(word)
+        if word in bare and (at + 1 == len(words) or words[at + 1].startswith("--")):
+            made.append(str(bare[word]))
+    return made
 
 
 _Config = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core import resources
 from core.errors import UserError
 from core.launchers.contract import COMPLETE
 
@@ -103,14 +104,7 @@ def refuse_without_room(folder: Path, *, any_rank: Callable[[bool], bool] = bool
     size = sum(file.stat().st_size for file in whole[-1].rglob("*") if file.is_file()) if whole else 0
     free = shutil.disk_usage(folder.parent).free
     if any_rank(size > free):
-        raise UserError(
-            "{what} would need {size} MB in {folder}, where {free} MB are free.",
-            remedy="Make room on that disk, and go on from the last checkpoint, which is kept.",
-            what=folder.name,
-            size=size // 10**6,
-            folder=folder.parent,
-            free=free // 10**6,
-        )
+        raise _full(folder.name, folder.parent, f"it takes {resources.size(size)}, and {resources.size(free)} are free")
 
 
 @contextmanager
@@ -123,10 +117,15 @@ def room_for(what: str, folder: Path) -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:
         if isinstance(error, RuntimeError) and "write" not in str(error):
             raise
-        raise UserError(
-            "{what} could not be written to {folder}: {why}",
-            remedy="Make room on that disk, and go on from the last checkpoint, which is kept.",
-            what=what,
-            folder=folder,
-            why=f"{str(error).strip().splitlines()[0][:200]} ({shutil.disk_usage(folder).free // 10**6} MB are free)",
-        ) from error
+        free = resources.size(shutil.disk_usage(folder).free)
+        raise _full(what, folder, f"{str(error).strip().splitlines()[0][:200]} ({free} are free)") from error
+
+
+def _full(what: str, folder: Path, why: str) -> UserError:
+    return UserError(
+        "{what} could not be written to {folder}: {why}",
+        remedy="Make room on that disk, and go on from the last checkpoint, which is kept.",
+        what=what,
+        folder=folder,
+        why=why,
+    )

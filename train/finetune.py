@@ -87,6 +87,7 @@ def train(request: FinetuneRequest, *, deepspeed: Path | None = None) -> None:
     stop, no_number, before = StopWhenAsked(request.out), StopAtNaN(), Before(request.out / "data" / "before.npy")
     trainer = PackedTrainer(
         collate=partial(tensors, store=store, pad=pad, packs=packs),
+        collate_held=partial(tensors, store=validation, pad=pad, packs=packs) if validation else None,
         keep=request.keep,
         answers=answers,
         validation=held_out,

@@ -25,6 +25,7 @@ from train.callbacks import any_rank
 
 GIVEN = ("input_ids", "position_ids", "attention_mask")
 ASKED = ("initial_lr", "weight_decay", "betas", "eps")
+Collate = Callable[[list[Any]], dict[str, Any]]
 PERPLEXITY = "perplexity/"
 """What stands before a part's name among the metrics."""
 
@@ -105,14 +106,15 @@ class AnswersOnly:
 class PackedTrainer(Trainer):
     """`train_dataset` is a `Passes`, whose passes `collate` turns into tensors (collate.py says which).
 
-    `validation`: passes over `validated` samples; `parts`: which of these have a perplexity of their own, by name.
+    `validation`: passes over `validated` samples, for `collate_held` where that isn't `collate`; `parts`: which of these have a perplexity of their own, by name.
     `keep`: checkpoints, the newest; `keep_every`: beside them, those of every so many steps.
     """
 
     def __init__(
         self,
         *,
-        collate: Callable[[list[Any]], dict[str, Any]],
+        collate: Collate,
+        collate_held: Collate | None = None,
         answers: AnswersOnly,
         keep: int,
         keep_every: int = 0,
@@ -122,7 +124,8 @@ class PackedTrainer(Trainer):
         **rest: Any,
     ) -> None:
         super().__init__(data_collator=lambda passes: collate(passes[0]), **rest)
-        self._collate, self._answers, self._keep, self._keep_every = collate, answers, keep, keep_every
+        self._collate_held, self._answers = collate_held or collate, answers
+        self._keep, self._keep_every = keep, keep_every
         self._validation, self._validated, self._parts = validation, validated, parts or {}
         self._first_pass = 0
         self._numbers_of: str | None = None
@@ -215,7 +218,7 @@ class PackedTrainer(Trainer):
         model.eval()
         for start in range(0, len(self._validation), ranks):
             mine = start + (self.args.process_index if ranks > 1 else 0)
-            made_of = self._collate(self._validation[min(mine, len(self._validation) - 1)])
+            made_of = self._collate_held(self._validation[min(mine, len(self._validation) - 1)])
             made_of.pop("samples", None)
             inputs = {name: value.to(self.args.device) for name, value in made_of.items()}
             with self._autocast():

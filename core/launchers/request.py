@@ -39,7 +39,9 @@ class Learning(Request):
     )
     learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Learning rate at its peak")
     resume: str = Field(
-        default="", description="Go on from a checkpoint of the same folder: its name, or “last”; empty starts anew"
+        default="",
+        description="Go on from a checkpoint of the same folder: its name, or “last”; empty starts anew",
+        json_schema_extra={"bare": "last"},
     )
     schedule: Schedule = Field(
         default="cosine",
