@@ -230,10 +230,10 @@ def theirs(run: Path, tmp_path: Path) -> Path:
     return opened
 
 
-def back(run: Path, theirs: Path, tmp_path: Path, **more: bool) -> MergeResult:
+def back(run: Path, theirs: Path, tmp_path: Path, *, fill: bool = True) -> MergeResult:
     sent = tmp_path / "back.zip"
     written(ExportRequest(run=theirs, what="package", out=sent, who="Wang"))
-    return run_merge(MergeRequest(run=run, package=sent, **more), Silent())
+    return run_merge(MergeRequest(run=run, package=sent, fill=fill), Silent())
 
 
 def test_a_blind_package_tells_what_the_model_said_and_nothing_else(theirs: Path, run: Path) -> None:

@@ -165,12 +165,12 @@ class Board {
     this.draw();
   }
 
-  // To the next record of this sentence that is open.
+  // To the next record of this sentence that calls for a decision.
   onward() {
     const records = this.unit.records;
     for (let k = 1; k <= records.length; k += 1) {
       const at = (this.focus + k) % records.length;
-      if (isOpen(records[at])) { this.focus = at; return; }
+      if (calls(records[at])) { this.focus = at; return; }
     }
   }
 
@@ -204,7 +204,7 @@ class Board {
   focusFirst() {
     this.refresh();
     const records = this.unit?.records ?? [];
-    this.focus = Math.max(0, records.findIndex(isOpen));
+    this.focus = Math.max(0, records.findIndex(calls));
   }
 
   undo() {

@@ -36,7 +36,7 @@ HIDDEN: dict[What, tuple[str, ...]] = {
 def what_name(what: What) -> str:
     return {
         "gold": t("Gold"),
-        "training": t("Training rows"),
+        "training": t("Rows for training"),
         "few-shot": t("Examples for prompts"),
         "package": t("For a second reviewer"),
         "labelstudio": t("Label Studio"),

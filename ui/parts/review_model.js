@@ -20,6 +20,11 @@ function isOpen(record) {
   return record.state === "pending" || record.state === "proposed";
 }
 
+// What a person has to look at: undecided, or decided otherwise by another.
+function calls(record) {
+  return isOpen(record) || record.others.length > 0;
+}
+
 function copyOf(thing) {
   return JSON.parse(JSON.stringify(thing));
 }

@@ -80,6 +80,12 @@ function label(text, colour) {
   return made;
 }
 
+// A record as one line, to be told beside another reviewer's name.
+function inWords(record) {
+  const parts = spansOf(record).map(([part, span]) => (part.startsWith("argument:") ? `${roleOf(record, part)}: ${span.text}` : span.text));
+  return record.kind === "relation" ? `${parts[0]} → ${typeOf(record)} → ${parts[1]}` : `${typeOf(record)}: ${parts.join(" · ")}`;
+}
+
 function drawRecord(record, own, colourOf, words, part) {
   const made = element("button", `record ${record.kind} ${record.state}`);
   made.type = "button";
@@ -113,7 +119,11 @@ function drawRecord(record, own, colourOf, words, part) {
   if (spansOf(record).some(([, span]) => span.start == null)) flags.push(words.lost);
   if (record.twins[0] > 1) flags.push(`×${record.twins[0]}`);
   for (const flag of flags) made.append(element("span", "flag", flag));
-  for (const one of record.others) made.append(element("span", "flag other", `${one.who}: ${words[one.state] ?? one.state}`));
+  for (const one of record.others) {
+    const theirs = one.value ? inWords({ kind: record.kind, value: one.value }) : "";
+    const told = theirs && (theirs !== inWords(record) || record.state === one.state) ? theirs : words[one.state] ?? one.state;
+    made.append(element("span", "flag other", `${one.who}: ${told}`));
+  }
   if (record.why) made.append(element("span", "why", `“${record.why}”`));
   return made;
 }

@@ -50,8 +50,8 @@ CREATE TABLE IF NOT EXISTS records (
     decided_by TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS records_unit ON records (unit, place);
 CREATE INDEX IF NOT EXISTS records_same ON records (same, state);
-CREATE INDEX IF NOT EXISTS records_type ON records (type, unit);
-CREATE INDEX IF NOT EXISTS records_state ON records (state);
+CREATE INDEX IF NOT EXISTS records_type ON records (kind, type);
+CREATE INDEX IF NOT EXISTS records_said ON records (state) WHERE origin IS NOT NULL;
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, action TEXT NOT NULL UNIQUE, at REAL NOT NULL, who TEXT NOT NULL,
     why TEXT NOT NULL, op TEXT NOT NULL, unit INTEGER NOT NULL, changes TEXT NOT NULL,
