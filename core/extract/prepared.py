@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,13 @@ from core.errors import UserError
 from core.extract import calls, inputs, keys, regroup, tables
 from core.extract import schema as schemas
 from core.extract.batch import Batch, Manner
-from core.extract.calls import Options, Part
+from core.extract.calls import Asked, Options, Part
 from core.extract.cost import Prices
 from core.extract.passes import spread
 from core.extract.reads import language_facts
 from core.extract.retry import Retry
 from core.extract.schema import Schema
+from core.inference import client
 from core.models import Model
 from core.records import Document
 from core.store import FILE, Store
@@ -66,7 +67,7 @@ class Prepared:
         texts = (document.text for document in self.documents())
         return language_facts(self.model, texts, run_anyway=self.request.run_anyway)
 
-    def batch(self, facts: dict[str, Any]) -> Batch:
+    def batch(self, facts: dict[str, Any], connect: Callable[[str], Asked] = client.connect) -> Batch:
         asked = self.request
         return Batch(
             self.model,
@@ -76,6 +77,7 @@ class Prepared:
             self.documents,
             asked.out,
             facts=facts,
+            connect=connect,
             manner=self.manner,
             rows=inputs.count(asked.input),
         )
