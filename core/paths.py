@@ -44,6 +44,11 @@ def trainings() -> Path:
     return _inside("trainings")
 
 
+def corpora() -> Path:
+    """One folder a corpus built by the app: its packed samples and its ledger."""
+    return _inside("corpora")
+
+
 def host() -> Path:
     """The model host's lock, address and log."""
     return _inside("host")

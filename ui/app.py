@@ -28,6 +28,7 @@ def pages() -> dict[str, list]:
             _page("train", t("Train"), ":material/model_training:"),
         ],
         t("System"): [
+            _page("data", t("Data"), ":material/database:"),
             _page("jobs", t("Jobs"), ":material/checklist:"),
             _page("settings", t("Settings"), ":material/settings:"),
         ],

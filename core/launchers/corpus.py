@@ -9,16 +9,20 @@ OUT/ledger.json           where every byte went; goes last: its presence means f
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from core import paths
 from core.errors import UserError
 from core.operation import Request
 
 BUILD, TOKENS, DROPPED, LEDGER, WORK = "build.json", "tokens", "dropped.jsonl", "ledger.json", "work"
+
+QUALITY = paths.PROJECT / "train" / "corpus" / "words" / "quality.yaml"
 
 Kind = Literal["auto", "jsonl", "txt", "parquet"]
 Language = Literal["auto", "zh", "en"]
@@ -72,7 +76,7 @@ class CorpusSettings(Request):
         description="Your own word lists of harmful content, a folder like train/corpus/words",
         json_schema_extra={"picker": "folder", "advanced": True},
     )
-    longest_mb: int = Field(
+    longest_line: int = Field(
         default=16,
         ge=1,
         le=64,
@@ -135,7 +139,7 @@ class BuildRequest(CorpusSettings):
         description="Processes at once; 0: one a processor",
         json_schema_extra={"advanced": True},
     )
-    shard_mb: int = Field(
+    shard_size: int = Field(
         default=64,
         ge=1,
         le=256,
@@ -267,6 +271,15 @@ class LookedSource(_Part):
     documents: tuple[Looked, ...]
     damage: dict[str, Any] | None = None
     """A UserError's `to_dict()`, where the first file can't be read on."""
+
+
+@cache
+def explained() -> dict[str, dict[str, str]]:
+    """{rule: {en, zh}}: why it drops texts, as the file with its limits says."""
+    import yaml
+
+    content = yaml.safe_load(QUALITY.read_text(encoding="utf-8"))
+    return {str(rule): {"en": str(one["en"]), "zh": str(one["zh"])} for rule, one in content.items()}
 
 
 def ledger(folder: Path) -> Ledger | None:

@@ -82,7 +82,7 @@ def _shards(request: BuildRequest) -> list[Shard]:
             "No source is named.",
             remedy="Name them in the file that --config names: sources, each with a name and a path.",
         )
-    return sources.shards(request.sources, request.shard_mb << 20)
+    return sources.shards(request.sources, request.shard_size << 20)
 
 
 def _built(request: BuildRequest, progress: Progress) -> Ledger:

@@ -74,7 +74,7 @@ def clean(task: CleanTask) -> dict[str, Any]:
     writer: parts.PartWriter | None = None
     try:
         for place, piece in enumerate(shard.pieces):
-            for row in ingest.rows(source, piece, request.longest_mb << 20):
+            for row in ingest.rows(source, piece, request.longest_line << 20):
                 if not isinstance(row, Row):
                     books.read(row)
                     continue

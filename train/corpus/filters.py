@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.launchers.corpus import QUALITY
 from train.corpus import signs
 from train.corpus.harmful import WordList, word_lists
 from train.corpus.signs import Signs
 
-FOLDER = Path(__file__).parent / "words"
-QUALITY = FOLDER / "quality.yaml"
+FOLDER = QUALITY.parent
 _URL = re.compile(r"(?:https?://|www\.)[^\s，。；、）)\]>\"']+")
 _WORD = re.compile(r"[A-Za-z][A-Za-z'’-]*")
 _COMMON = frozenset(re.findall(r"\w+", "the of and to in is that for was with on as are at by it from be have this"))

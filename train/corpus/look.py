@@ -37,7 +37,7 @@ def _looked(source: Source, request: LookRequest) -> LookedSource:
     pieces = [piece for shard in sources.shards((source,), SHARD) for piece in shard.pieces]
     documents: list[Looked] = []
     damage: UserError | None = None
-    for row in chain.from_iterable(ingest.rows(source, piece, request.longest_mb << 20) for piece in pieces):
+    for row in chain.from_iterable(ingest.rows(source, piece, request.longest_line << 20) for piece in pieces):
         if not isinstance(row, ingest.Row):
             damage = damage or row.damage
             continue

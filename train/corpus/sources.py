@@ -13,6 +13,7 @@ from typing import Literal
 from core.errors import UserError
 from core.launchers.corpus import Source
 from train.corpus import streams
+from train.corpus.template import template
 
 Format = Literal["jsonl", "txt", "parquet"]
 FORMATS: dict[str, Format] = {
@@ -66,6 +67,7 @@ class Shard:
 def files_of(source: Source) -> list[tuple[Path, Format]]:
     """The source's files in a fixed order. Raises UserError: a path without files, or files of an unknown kind."""
     _check_encoding(source)
+    template(source.text)
     found: dict[Path, Format] = {}
     for text in source.path:
         given = Path(text).expanduser()

@@ -8,7 +8,6 @@ import pytest
 
 from core.errors import UserError
 from core.launchers.corpus import MASKS
-from core.paths import PROJECT
 from train.corpus import filters, pii
 from train.corpus.repair import repair
 
@@ -151,7 +150,3 @@ def test_private_data_are_masked_and_other_numbers_are_not(private: str, masked:
 def test_only_what_is_asked_for_is_masked_and_counted() -> None:
     text, counts = pii.mask("a@b.org 13812345678 13912345678", ("phone",))
     assert (text, dict(counts)) == ("a@b.org [PHONE] [PHONE]", {"phone": 2})
-
-
-def test_the_shown_rules_are_the_ones_that_the_page_reads() -> None:
-    assert filters.QUALITY == PROJECT / "train" / "corpus" / "words" / "quality.yaml"
