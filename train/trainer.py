@@ -106,8 +106,9 @@ class AnswersOnly:
 class PackedTrainer(Trainer):
     """`train_dataset` is a `Passes`, whose passes `collate` turns into tensors (collate.py says which).
 
-    `validation`: passes over `validated` samples, for `collate_held` where that isn't `collate`; `parts`: which of these have a perplexity of their own, by name.
-    `keep`: checkpoints, the newest; `keep_every`: beside them, those of every so many steps.
+    `validation`: passes over `validated` samples, for `collate_held` where that isn't `collate`; `parts`: which of
+    the samples have a perplexity of their own, by name. `keep`: checkpoints, the newest; `keep_every`: beside them,
+    those of every so many steps.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from ui.parts.train_runs import Series
 HEIGHT = 320
 SMOOTH_FROM = 20
 """Steps from which on a smoothed curve says more than the points."""
-SMALL = ("learning_rate", "tokens_per_second", "memory")
+SMALL = ("learning_rate", "grad_norm", "tokens_per_second", "memory")
 GB = 1_000_000_000
 
 

@@ -13,6 +13,7 @@ from ui.i18n import t
 from ui.parts import train_runs
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import show_progress
+from ui.parts.pretrain_result import along_the_way
 from ui.parts.train_chart import curves, numbers
 from ui.parts.train_runs import Training, metrics, waits_for
 
@@ -43,6 +44,7 @@ def _live(out: Path, job_id: str) -> None:
     if series:
         numbers(last)
         curves(series, f"train.curves.{out.name}")
+    along_the_way(out)
 
 
 def _waiting(before: store.Job) -> None:

@@ -78,7 +78,7 @@ def _verdict(judged: dict[str, Any] | None) -> None:
 def to_a_model(training: Training) -> None:
     """Merge, write as GGUF, try: one button a step, each telling how far it is."""
     st.subheader(t("Try it"))
-    method = str(training.asked.get("method", "lora"))
+    method = "full" if "corpus" in training.asked else str(training.asked.get("method", "lora"))
     merged, gguf = places(training)
     job = _running(training)
     if job is not None:

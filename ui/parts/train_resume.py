@@ -12,12 +12,15 @@ from core import operation
 from core.jobs import store
 from core.launchers import earlier
 from core.launchers.finetune import FinetuneRequest
+from core.launchers.pretrain_request import PretrainRequest
 from ui.i18n import t
+from ui.parts import pretrain_result, pretrain_setup
 from ui.parts.errors import errors_shown, plain
 from ui.parts.preflight import show_needs
 from ui.parts.request_form import label_of
 from ui.parts.train_runs import Training
 from ui.parts.train_settings import settings_form
+from ui.parts.train_start import Request
 
 
 def resume(training: Training, *, main: bool) -> None:
@@ -30,7 +33,8 @@ def resume(training: Training, *, main: bool) -> None:
     else:
         name = ""
         st.caption(t("No checkpoint was saved yet, so it starts from the beginning."))
-    request = _request(before, key, str(name or ""))
+    kind = PretrainRequest if pretrain_result.is_pretraining(training) else FinetuneRequest
+    request = _request(kind, before, key, str(name or ""))
     if request is None:
         return
     changed = differences(before, request)
@@ -58,20 +62,22 @@ def resume(training: Training, *, main: bool) -> None:
             st.rerun()
 
 
-def _request(before: dict[str, Any], key: str, checkpoint: str) -> FinetuneRequest | None:
-    known = {name: value for name, value in before.items() if name in FinetuneRequest.model_fields}
+def _request(kind: type[Request], before: dict[str, Any], key: str, checkpoint: str) -> Request | None:
+    known = {name: value for name, value in before.items() if name in kind.model_fields}
     known |= {"resume": checkpoint, "dry_run": False}
     try:
-        same = FinetuneRequest.model_validate(known)
+        same = kind.model_validate(known)
     except ValidationError as error:
         st.error(plain(str(error.errors(include_url=False)[0]["msg"])), icon=":material/error:")
         return None
     if not st.toggle(t("Change its settings"), key=f"{key}.change"):
         return same
+    if isinstance(same, PretrainRequest):
+        return pretrain_setup.settings_form(key, {**known, **same.model_dump()}, beside=3)
     return settings_form(key, {**known, **same.model_dump()}, changing=True, beside=3)
 
 
-def differences(before: dict[str, Any], request: FinetuneRequest) -> list[tuple[str, str, str]]:
+def differences(before: dict[str, Any], request: Request) -> list[tuple[str, str, str]]:
     """(setting, before, now) of all that decides what is learned."""
     made = []
     for told in earlier.differences(before, request):

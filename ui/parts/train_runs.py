@@ -14,8 +14,8 @@ from core.jobs import store
 from core.jobs.store import Job
 from core.launchers import contract, earlier
 
-OPERATION = "train finetune"
-QUEUED = (OPERATION, "train curve")
+OPERATIONS = ("train finetune", "train pretrain")
+QUEUED = (*OPERATIONS, "train curve")
 """Operations that take the machine's one turn to train."""
 Series = dict[str, list[tuple[float, float]]]
 
@@ -61,7 +61,7 @@ def all_trainings() -> list[Training]:
     """Newest first; then those of the workspace that no job knows. Folders that are gone are left out."""
     found: dict[Path, Training] = {}
     for job in store.all_jobs():
-        if job.operation != OPERATION or job.request.get("dry_run") or not job.request.get("out"):
+        if job.operation not in OPERATIONS or job.request.get("dry_run") or not job.request.get("out"):
             continue
         out = Path(str(job.request["out"]))
         if out not in found and (out.is_dir() or job.state != "done"):

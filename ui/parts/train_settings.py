@@ -31,16 +31,16 @@ def settings_form(
     places = [place for _ in range(0, len(shown), beside) for place in st.columns(beside)]
     for name, place in zip(shown, places, strict=False):
         with place:
-            values[name] = _number(known[name], key, given)
+            values[name] = number(known[name], key, given)
     hidden = [*ESSENTIAL, *CHOSEN, *(["devices"] if not gpu.usable() else [])]
     return request_form(FinetuneRequest, key, hide=hidden, defaults=values)
 
 
-def _number(field: FormField, key: str, given: Mapping[str, Any]) -> Any:
+def number(field: FormField, key: str, given: Mapping[str, Any]) -> Any:
     """A number in as many places as it has: a learning rate of 0.0003 is not 0.00."""
     whole = field.kind is int
     default = given.get(field.name, field.info.get_default())
-    steps = {"learning_rate": 1e-5, "epochs": 1.0, "validation_share": 0.05}
+    steps = {"learning_rate": 1e-5, "epochs": 1.0, "validation_share": 0.05, "warmup": 0.01}
     bounds = field.bounds
     low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
     return st.number_input(

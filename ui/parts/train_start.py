@@ -10,8 +10,9 @@ import streamlit as st
 from core import operation, resources
 from core.inference import client
 from core.jobs import store
-from core.launchers import prepare
+from core.launchers import prepare, pretrain_prepare
 from core.launchers.finetune import FinetuneRequest
+from core.launchers.pretrain_request import PretrainRequest
 from core.operation import Needs
 from ui.i18n import t
 from ui.parts import train_runs
@@ -19,6 +20,7 @@ from ui.parts.errors import errors_shown, plain
 from ui.parts.preflight import duration, show_needs
 from ui.parts.train_runs import QUEUED
 
+Request = FinetuneRequest | PretrainRequest
 NAME = re.compile(r"[\w][\w .-]{0,79}")
 
 
@@ -60,7 +62,7 @@ def loaded_model() -> bool:
     return wanted
 
 
-def start_button(request: FinetuneRequest | None, missing: str, *, main: bool = True) -> bool:
+def start_button(request: Request | None, missing: str, *, main: bool = True) -> bool:
     """Draw preflight and the button; True once it was pressed and the training is on its way.
 
     `main`: False where another button comes first, such as that which fetches a model.
@@ -101,8 +103,11 @@ def start_button(request: FinetuneRequest | None, missing: str, *, main: bool = 
     return False
 
 
-def _how(request: FinetuneRequest) -> None:
+def _how(request: Request) -> None:
     """What was left open and is decided by the memory found."""
+    if isinstance(request, PretrainRequest):
+        _steps(pretrain_prepare.prepared(request))
+        return
     made = prepare.prepared(request)
     switched = t("on") if made.how.checkpointing else t("off")
     st.caption(
@@ -111,6 +116,24 @@ def _how(request: FinetuneRequest) -> None:
             "{ranks} process on {what}",
             precision=made.how.precision,
             tokens=f"{made.how.tokens:,}",
+            switched=switched,
+            ranks=made.how.ranks,
+            what=t("GPU") if made.how.cuda else t("the processor"),
+        )
+    )
+
+
+def _steps(made: pretrain_prepare.Prepared) -> None:
+    switched = t("on") if made.how.checkpointing else t("off")
+    st.caption(
+        t(
+            "{steps} steps, {tokens} M tokens; chosen for this machine: {precision}, {rows} rows a pass, {passes} "
+            "passes a step, gradient checkpointing {switched}, {ranks} process on {what}",
+            steps=f"{made.steps:,}",
+            tokens=f"{made.tokens / 1e6:,.4g}",
+            precision=made.how.precision,
+            rows=made.request.micro_batch,
+            passes=made.passes,
             switched=switched,
             ranks=made.how.ranks,
             what=t("GPU") if made.how.cuda else t("the processor"),

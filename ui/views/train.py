@@ -1,4 +1,4 @@
-"""Train: choose data, a model and a method, look at what it will see, start; then the curves and the verdict."""
+"""Train: fine-tune on examples or pretrain on a corpus: choose, look, start; then the curves and what came of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import streamlit as st
 from core.launchers import gpu
 from core.launchers.finetune import FinetuneRequest
 from ui.i18n import error_text, t
-from ui.parts import train_data, train_runs
+from ui.parts import pretrain_result, pretrain_setup, train_data, train_runs
 from ui.parts.errors import errors_shown, plain, show_error
 from ui.parts.job_panel import state_badge, state_name, when
 from ui.parts.train_base import base_chooser, trainable
@@ -24,6 +24,7 @@ from ui.parts.train_runs import Training, metrics, name_of
 from ui.parts.train_settings import settings_form
 from ui.parts.train_start import loaded_model, name_input, start_button
 
+FINETUNE, PRETRAIN = "finetune", "pretrain"
 SHOWN = "training"  # the query parameter that names the training shown
 
 
@@ -46,8 +47,6 @@ def _title(known: list[Training], shown: Training | None) -> None:
         st.title(t("Train"), width="stretch")
         if known:
             _chooser(known, shown)
-    if shown is None:
-        st.caption(t("A model learns from your own examples: prompts, and the answers that you want to them."))
 
 
 def _chooser(known: list[Training], shown: Training | None) -> None:
@@ -94,6 +93,13 @@ def _setup(known: list[Training]) -> None:
             if st.button(t("Watch it"), key=f"train.watch.{one.out.name}", icon=":material/show_chart:"):
                 _show(name_of(one.out))
                 st.rerun()
+    if _kind() == PRETRAIN:
+        st.caption(t("A model learns a language, or more of it, from a large corpus of plain text."))
+        if started := pretrain_setup.setup():
+            _show(name_of(started.out))
+            st.rerun()
+        return
+    st.caption(t("A model learns from your own examples: prompts, and the answers that you want to them."))
     left, right = st.columns([11, 10], gap="medium")
     with left, st.container(border=True):
         st.subheader(t("1 · Data"))
@@ -103,6 +109,20 @@ def _setup(known: list[Training]) -> None:
         request = _choices()
     with left, st.container(border=True):
         preview(request)
+
+
+def _kind() -> str:
+    titles = {FINETUNE: t("Fine-tune on examples"), PRETRAIN: t("Pretrain on a corpus")}
+    return st.segmented_control(
+        t("What to train on"),
+        list(titles),
+        default=None if "train.kind" in st.session_state else FINETUNE,
+        required=True,
+        format_func=lambda kind: titles[kind],
+        key="train.kind",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
 
 
 def _choices() -> FinetuneRequest | None:
@@ -141,10 +161,14 @@ def _training(training: Training) -> None:
     """One training: while it runs its curves, then its verdict and the way on."""
     _head(training)
     result, job = training.result, training.job
+    pretrained = pretrain_result.is_pretraining(training)
     if job is not None and not job.over:
         live(training.out, job.id)
         return
-    if result is not None:
+    if result is not None and pretrained:
+        pretrain_result.receipt(training, result)
+        to_a_model(training)
+    elif result is not None:
         receipt(training, result)
         to_a_model(training)
     else:
@@ -157,8 +181,10 @@ def _training(training: Training) -> None:
     if series:
         numbers(last)
         curves(series, f"train.curves.{training.out.name}")
+    pretrain_result.along_the_way(training.out)
     if result is not None:
-        more_data(training)
+        if not pretrained:
+            more_data(training)
         with st.expander(t("Go on with other settings"), icon=":material/restart_alt:"):
             resume(training, main=False)
     _files(training)
