@@ -43,7 +43,7 @@ def test_a_run_is_ready_for_review_with_its_progress(open_page: OpenPage, a_run:
     page = open_page("review")
     assert page.query_params["run"] == a_run.name
     assert Book(a_run).there
-    assert WORDS[language]["reviewed"] in str(page.get("progress"))
+    assert WORDS[language]["reviewed"] in page.get("progress")[0].text
 
 
 def test_every_view_of_the_page_can_be_opened(open_page: OpenPage, a_run: Path, language: str) -> None:

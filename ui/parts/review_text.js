@@ -11,13 +11,15 @@ function letter(record) {
   return { pending: "•", accepted: "✓", rejected: "✗", proposed: "?" }[record.state] ?? "•";
 }
 
+const LONG = 4000; // codepoints drawn at most
 const CJK = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]/u;
 
 // What a pointer can take hold of: words; in scripts without gaps single characters.
-function cellsOf(text, letters) {
+function cellsOf(letters, from) {
   const cells = [];
-  for (const [start, end] of graphemesOf(text)) {
-    const words = letters.slice(start, end).join("");
+  for (const [first, behind] of graphemesOf(letters.join(""))) {
+    const words = letters.slice(first, behind).join("");
+    const [start, end] = [from + first, from + behind];
     const last = cells[cells.length - 1];
     const joins = last && /^[\p{L}\p{N}\p{M}_]+$/u.test(words) && last.word && !CJK.test(words);
     if (joins) last.end = end;
@@ -40,12 +42,14 @@ function drawText(unit, focused, selection, colourOf, words) {
         marks.push({ start: span.start, end: span.end, record, part, own, colour: record.kind === "relation" ? "" : colourOf(typeOf(record)) });
     }
   }
-  const cuts = new Set([0, letters.length]);
-  const cells = cellsOf(unit.text, letters);
+  const [from, to] = near(letters.length, selection ?? marks.filter((mark) => mark.own).map((mark) => mark.start));
+  const cuts = new Set([from, to]);
+  const cells = cellsOf(letters.slice(from, to), from);
   for (const cell of cells) cuts.add(cell.start);
   for (const mark of marks) { cuts.add(mark.start); cuts.add(mark.end); }
   if (selection) for (const at of selection) cuts.add(at);
-  const edges = [...cuts].filter((at) => at >= 0 && at <= letters.length).sort((a, b) => a - b);
+  const edges = [...cuts].filter((at) => at >= from && at <= to).sort((a, b) => a - b);
+  if (from > 0) place.append(element("span", "hint", "… "));
   let cell = 0;
   for (let k = 0; k + 1 < edges.length; k += 1) {
     const [start, end] = [edges[k], edges[k + 1]];
@@ -66,7 +70,15 @@ function drawText(unit, focused, selection, colourOf, words) {
     for (const mark of over)
       if (mark.end === end && !mark.own && mark.record.kind !== "relation") place.append(label(typeOf(mark.record), mark.colour));
   }
+  if (to < letters.length) place.append(element("span", "hint", " …"));
   return place;
+}
+
+// Of a very long sentence, the part around what is looked at.
+function near(count, places) {
+  if (count <= LONG) return [0, count];
+  const from = Math.max(0, Math.min((places[0] ?? 0) - LONG / 4, count - LONG));
+  return [from, from + LONG];
 }
 
 function roleWords(mark, words) {
