@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import ClassVar
 
 import pytest
@@ -151,5 +152,5 @@ def test_a_book_is_cut_without_holding_a_number_a_character_as_objects() -> None
     text = "Some words stand here, and others there. " * 25_000
     part = calls.parts(from_json({"entities": ["person"]}, "test"), ["ner"], Options())[0]
     made = calls.calls(text, part, Options())
-    assert len(made) > 1500 and made[0].source.offsets.itemsize == 4
+    assert len(made) > 1500 and all(sys.getsizeof(one.source.offsets) < 5000 for one in made[:50])
     assert calls.calls(text, part, Options())[0].source is made[0].source, "the next part reads the same pieces"

@@ -65,22 +65,21 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const letters = Array.from(data.text); // codepoints, as Python counts; JavaScript's own strings count UTF-16 units
     const marks = data.marks;
     const lane = lanes(marks);
-    const [from, to] = window_(letters.length, marks);
-    const cuts = new Set([from, to]);
-    for (const mark of marks) for (const at of [mark.start, mark.end]) if (at >= from && at <= to) cuts.add(at);
+    const cuts = new Set([0, letters.length]);
+    for (const mark of marks) for (const at of [mark.start, mark.end]) cuts.add(at);
     const edges = [...cuts].sort((a, b) => a - b);
     const deep = Math.max(0, ...lane) + 1;
     const place = element("p", "text");
     place.dir = "auto";
     place.style.setProperty("--deep", deep);
-    if (from > 0) place.append(element("span", "cut", `… ${data.words.cut} `));
+    if (data.cut[0]) place.append(element("span", "cut", `… ${data.words.cut} `));
     for (let k = 0; k + 1 < edges.length; k += 1) {
       const [start, end] = [edges[k], edges[k + 1]];
       const over = marks.map((_, i) => i).filter((i) => marks[i].start <= start && end <= marks[i].end);
       place.append(over.length ? piece(letters.slice(start, end).join(""), over, lane) : letters.slice(start, end).join(""));
       for (const i of ending(over, end)) place.append(label(i));
     }
-    if (to < letters.length) place.append(element("span", "cut", ` ${data.words.cut} …`));
+    if (data.cut[1]) place.append(element("span", "cut", ` ${data.words.cut} …`));
     root.append(place);
 
     function piece(words, over, lane) {
@@ -118,15 +117,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
     function size(i) {
       return marks[i].end - marks[i].start;
     }
-  }
-
-  // Of a very long text, the part around its records.
-  function window_(count, marks) {
-    if (count <= data.long) return [0, count];
-    const own = marks.filter((mark) => mark.records.includes(data.selected));
-    const first = Math.min(...(own.length ? own : marks).map((mark) => mark.start), count);
-    const from = Math.max(0, Math.min(first - 500, count - data.long));
-    return [from, from + data.long];
   }
 
   function rows(title, found, why) {

@@ -12,11 +12,13 @@ from typing import Any
 
 import streamlit as st
 
+from core.extract.readers import page_at
 from core.graph.build import located, warnings_of
 from core.graph.text import clean
 from core.records import Argument, Entity, Extraction, Span
 from ui.i18n import error_text, t
 from ui.parts.colours import UNTYPED, chip_column, colour, slots
+from ui.parts.evidence_window import windowed
 
 _HERE = Path(__file__).parent
 LONG = 20_000
@@ -87,18 +89,17 @@ def evidence_and_table(
 
 def record_lines(extraction: Extraction) -> list[dict[str, Any]]:
     """One line a record: its name, type, words and place, as a table shows them."""
-    text = extraction.text
     lines = [
-        _line(f"entity:{number}", entity.type, entity.text, _place(text, [entity]))
+        _line(f"entity:{number}", entity.type, entity.text, _place(extraction, [entity]))
         for number, entity in enumerate(extraction.entities)
     ]
     for number, relation in enumerate(extraction.relations):
         words = f"{relation.head.text} → {relation.relation} → {relation.tail.text}"
-        lines.append(_line(f"relation:{number}", "", words, _place(text, [relation.head, relation.tail])))
+        lines.append(_line(f"relation:{number}", "", words, _place(extraction, [relation.head, relation.tail])))
     for number, event in enumerate(extraction.events):
         told = "; ".join(f"{argument.role}: {argument.text}" for argument in event.arguments)
         words = f"{event.trigger.text} ({told})" if told else event.trigger.text
-        lines.append(_line(f"event:{number}", event.type, words, _place(text, [event.trigger, *event.arguments])))
+        lines.append(_line(f"event:{number}", event.type, words, _place(extraction, [event.trigger, *event.arguments])))
     return lines
 
 
@@ -106,9 +107,17 @@ def _line(record: str, type: str, text: str, place: str) -> dict[str, Any]:
     return {"record": record, "type": [clean(type)] if type else [], "text": clean(text), "place": place}
 
 
-def _place(text: str, spans: Sequence[Entity | Span | Argument]) -> str:
-    """`12-18, 30-34`; a dash for what the text doesn't hold."""
-    return ", ".join(f"{span.start}-{span.end}" if located(text, span) else "–" for span in spans)
+def _place(extraction: Extraction, spans: Sequence[Entity | Span | Argument]) -> str:
+    """`12-18, 30-34`, of a document with pages `p. 3: 4012-4018`; a dash for what the text doesn't hold, and behind
+    what stands there otherwise than the model wrote it how well it fits."""
+    text = extraction.text
+    page = next((page_at(extraction.provenance, span.start) for span in spans if located(text, span)), None)
+    told = ", ".join(_where(span) if located(text, span) else "–" for span in spans)
+    return f"{t('p. {n}', n=page)}: {told}" if page is not None else told
+
+
+def _where(span: Entity | Span | Argument) -> str:
+    return f"{span.start}-{span.end}" + (f" (≈ {span.fit:.0%})" if span.fit < 1 else "")
 
 
 def payload(extraction: Extraction, selected: str | None = None, types: Iterable[str] = ()) -> dict[str, Any]:
@@ -121,7 +130,7 @@ def payload(extraction: Extraction, selected: str | None = None, types: Iterable
         *_relation_rows(extraction, marks),
         *_event_rows(extraction, marks, places),
     ]
-    return {
+    whole = {
         "text": clean(extraction.text),
         "marks": marks.found,
         "rows": [row for row in rows if not row["lost"] and row["kind"] != "entity"],
@@ -130,7 +139,6 @@ def payload(extraction: Extraction, selected: str | None = None, types: Iterable
         "error": " ".join(error_text(extraction.error)) if extraction.error else "",
         "confidence": extraction.confidence,
         "selected": selected,
-        "long": LONG,
         "words": {
             "text": t("Text"),
             "relations": t("Relations"),
@@ -142,6 +150,7 @@ def payload(extraction: Extraction, selected: str | None = None, types: Iterable
             "cut": t("(shortened)"),
         },
     }
+    return windowed(whole, LONG)
 
 
 class _Marks:
@@ -151,22 +160,23 @@ class _Marks:
         self.text = text
         self.places = places
         self.found: list[dict[str, Any]] = []
+        self._at: dict[tuple[int | None, int | None], list[dict[str, Any]]] = {}
 
     def add(self, span: Entity | Span | Argument, record: str, *, type: str = "", kind: str = "end") -> bool:
         """Mark a span for a record; False if the text doesn't hold it. The end of a relation or an argument lies
         on the entity of the same place, if there is one."""
         if not located(self.text, span):
             return False
-        for mark in self.found:
-            same = (mark["start"], mark["end"]) == (span.start, span.end)
-            if same and (kind == "end" or (mark["kind"], mark["label"]) == (kind, type)):
+        there = self._at.setdefault((span.start, span.end), [])
+        for mark in there:
+            if kind == "end" or (mark["kind"], mark["label"]) == (kind, type):
                 if record not in mark["records"]:
                     mark["records"].append(record)
                 return True
         ink = colour(type, self.places) if type else UNTYPED
-        self.found.append(
-            {"start": span.start, "end": span.end, "label": type, "kind": kind, "colour": ink, "records": [record]}
-        )
+        mark = {"start": span.start, "end": span.end, "label": type, "kind": kind, "colour": ink, "records": [record]}
+        there.append(mark)
+        self.found.append(mark)
         return True
 
 

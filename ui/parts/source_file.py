@@ -1,26 +1,27 @@
-"""A person's file: dropped or the sample, looked at, and the column to read chosen from a preview."""
+"""A person's file or folder: chosen, looked at, and the column to read chosen from a preview."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
 from core.errors import UserError
 from core.extract import inputs
-from core.extract.tables import FORMATS
-from core.paths import ASSETS
+from core.extract.tables import PLAIN, TABLES, TextFile
 from ui.i18n import t
+from ui.parts import source_look
 from ui.parts.errors import plain, show_error
-from ui.parts.pickers import keep_upload
+from ui.parts.source_look import look
+from ui.parts.source_offer import offer, sample
+
+__all__ = ["CHOSEN", "Source", "choose", "first_text", "key_of", "look", "sample", "source_file"]
 
 CHOSEN = "extract.file"
 """The path of the file that is worked on; the only thing of this part in the session."""
-PREVIEW_ROWS = 6
-CELL = 300
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,22 @@ class Source:
     sheet: str | None
     rows: int
     language: str | None
+    text_file: TextFile = "auto"
 
 
 def source_file() -> Source | None:
     """Draw uploader, facts, preview and choosers; None until a readable column is chosen."""
     chosen = st.session_state.get(CHOSEN)
     if chosen is None:
-        _offer()
+        taken = offer()
+        if taken is not None:
+            choose(taken)
+            st.rerun()
         return None
     path = Path(chosen)
+    icon = "folder" if path.is_dir() else "description" if path.suffix.lower() not in TABLES else "table"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f":material/table: **{plain(path.name)}**", width="content")
+        st.markdown(f":material/{icon}: **{plain(path.name)}**", width="content")
         if st.button(t("Another file"), icon=":material/swap_horiz:", type="tertiary", key="extract.another"):
             choose(None)
             st.rerun()
@@ -67,43 +73,24 @@ def key_of(path: Path, name: str) -> str:
     return f"extract.{name}.{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
 
 
-def sample(code: str) -> Path:
-    """Sentences written for this app, in English or Chinese."""
-    return ASSETS / "samples" / ("people_zh.csv" if code == "zh" else "people.csv")
-
-
-def _offer() -> None:
-    dropped = st.file_uploader(
-        t("A table or a text file"),
-        type=sorted(suffix.lstrip(".") for suffix in FORMATS),
-        key="extract.upload",
-        help=t("CSV, TSV, JSON lines, JSON, plain text (one text a line) or Excel. It stays on this machine."),
-    )
-    if dropped is not None:
-        try:
-            choose(keep_upload(dropped))
-        except OSError as error:
-            show_error(
-                UserError(
-                    "The file {name} could not be kept in the workspace: {why}.",
-                    remedy="Free some space on that disk, or choose another workspace.",
-                    name=dropped.name,
-                    why=error.strerror or error,
-                )
-            )
-            return
-        st.rerun()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(t("Nothing at hand?"), width="content")
-        for code, label in (("en", t("English sample")), ("zh", t("Chinese sample"))):
-            if st.button(label, icon=":material/science:", key=f"extract.sample.{code}"):
-                choose(sample(code))
-                st.rerun()
+def first_text(source: Source) -> str:
+    """The first text of the chosen column that has something in it, "" where there is none or it can't be read."""
+    try:
+        rows = inputs.documents(source.path, source.column, source.id_column, sheet=source.sheet)
+        return next((row.text for row in islice(rows, 50) if row.text.strip()), "")
+    except UserError:
+        return ""
 
 
 def _look(path: Path) -> Source | None:
-    info = look(path, st.session_state.get(key_of(path, "sheet")))
-    st.caption(facts(info))
+    text_file = _text_file(path)
+    info = look(path, st.session_state.get(key_of(path, "sheet")), text_file)
+    st.caption(source_look.facts(info))
+    source_look.left_out(info)
+    if info.whole:
+        source_look.preview(info, None)
+        found = inputs.language_of(row.get("text", "") for row in info.preview)
+        return Source(path, "text", None, None, info.rows_estimate, found, text_file)
     sheet = _sheet(path, info)
     text_place, id_place = st.columns(2)
     with text_place:
@@ -111,44 +98,31 @@ def _look(path: Path) -> Source | None:
     column = checked(info, chosen)
     with id_place:
         id_column = _id_column(path, info, column)
-    _preview(info, column)
+    source_look.preview(info, column)
     if column is None or not info.preview:
         return None
     found = inputs.language_of(row.get(column, "") for row in info.preview)
-    return Source(path, column, id_column, sheet, info.rows_estimate, found)
+    return Source(path, column, id_column, sheet, info.rows_estimate, found, text_file)
 
 
-def look(path: Path, sheet: str | None) -> inputs.TableInfo:
-    """Looked at once a version of the file, not at every click."""
-    try:
-        stat = path.stat()
-    except OSError:
-        stat = None
-    version = (stat.st_mtime_ns, stat.st_size) if stat else (0, 0)
-    return _inspected(str(path), sheet, version)
-
-
-@st.cache_data(max_entries=8, show_spinner=False)
-def _inspected(path: str, sheet: str | None, version: tuple[int, int]) -> inputs.TableInfo:
-    return inputs.inspect(path, sheet)
-
-
-def facts(info: inputs.TableInfo) -> str:
-    """`CSV · UTF-8 · comma · 20 rows · 2 columns`, as found out."""
-    signs = {",": t("comma"), "\t": t("tab"), ";": t("semicolon"), "|": t("vertical bar")}
-    rows = (
-        t("about {n} rows", n=f"{info.rows_estimate:,}")
-        if info.rows_estimate >= inputs._SAMPLE and info.format != "xlsx"
-        else t("{n} rows", n=f"{info.rows_estimate:,}")
+def _text_file(path: Path) -> TextFile:
+    """Of a file of plain text, which alone may be either."""
+    if path.is_dir() or path.suffix.lower() not in PLAIN:
+        return "auto"
+    key = key_of(path, "text_file")
+    if key not in st.session_state:
+        st.session_state[key] = "document" if look(path, None).whole else "lines"
+    ways: dict[TextFile, str] = {"lines": t("Each line is a text"), "document": t("The whole file is one text")}
+    chosen = st.segmented_control(
+        t("What the file holds"),
+        list(ways),
+        format_func=lambda way: ways[way],
+        key=key,
+        label_visibility="collapsed",
+        required=True,
+        persist_state="session",
     )
-    parts = [info.format.upper(), encoding_name(info.encoding), signs.get(info.delimiter, ""), rows]
-    if not info.header:
-        parts.append(t("no header: the columns are numbered"))
-    return " · ".join(part for part in parts if part)
-
-
-def encoding_name(name: str) -> str:
-    return {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 (BOM)", "gb18030": "GB18030"}.get(name.lower(), name.upper())
+    return chosen or "auto"
 
 
 def _sheet(path: Path, info: inputs.TableInfo) -> str | None:
@@ -204,7 +178,7 @@ def _id_column(path: Path, info: inputs.TableInfo, text_column: str | None) -> s
     names = [column.name for column in info.columns if column.name != text_column]
     if not names:
         return None
-    return st.selectbox(
+    chosen = st.selectbox(
         t("Column with an id (optional)"),
         names,
         None,
@@ -213,21 +187,8 @@ def _id_column(path: Path, info: inputs.TableInfo, text_column: str | None) -> s
         placeholder=t("the row's number"),
         help=t("Goes into every record, so that you can join the results with your table."),
     )
-
-
-def _preview(info: inputs.TableInfo, column: str | None) -> None:
-    rows: list[dict[str, Any]] = [
-        {name: cell[:CELL] for name, cell in row.items()} for row in info.preview[:PREVIEW_ROWS]
-    ]
-    if not rows:
-        st.info(t("There are no rows under the header."), icon=":material/help:")
-        return
-    names = [one.name for one in info.columns]
-    ordered = [*([column] if column else []), *(name for name in names if name != column)]
-    st.dataframe(
-        rows,
-        hide_index=True,
-        height=min(38 + 35 * len(rows), 320),
-        column_order=ordered,
-        column_config={column: st.column_config.TextColumn(f"▸ {column}", width="large")} if column else None,
-    )
+    doubles = next((one.doubles for one in info.columns if one.name == chosen), 0)
+    if doubles:
+        told = t("{n} of the first ids stand twice: later rows get their number behind it.", n=doubles)
+        st.caption(f":material/warning: {told}")
+    return chosen
