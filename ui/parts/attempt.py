@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from core.errors import UserError
+from core.extract.calls import Options
 from core.extract.one import extract_text
 from core.extract.schema import Schema, Task
 from core.inference import client as host
@@ -70,6 +71,7 @@ class Attempt:
     anyway: bool
     compare: bool = False
     """Of an adapter: ask its base, too, without it, the same prompts."""
+    options: Options = field(default_factory=Options)
     state: Literal["loading", "reading", "done", "failed", "stopped"] = "loading"
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
@@ -114,7 +116,15 @@ class Attempt:
             self.state = "failed"
 
     def _extract(self, recorder: Recorder) -> Extraction:
-        return extract_text(recorder, self.text, self.schema, self.tasks, run_anyway=self.anyway, step=self._step)
+        return extract_text(
+            recorder,
+            self.text,
+            self.schema,
+            self.tasks,
+            options=self.options,
+            run_anyway=self.anyway,
+            step=self._step,
+        )
 
     def _step(self, done: int, total: int) -> None:
         part = done / total

@@ -6,6 +6,7 @@ import time
 
 import streamlit as st
 
+from core.extract.calls import Options
 from core.records import Extraction
 from ui.i18n import language as page_language
 from ui.i18n import t
@@ -54,7 +55,9 @@ def _sample(code: str) -> None:
     st.session_state[SAMPLE] = (code, st.session_state.get(SAMPLE, ("", 0))[1] + 1)
 
 
-def start_button(text: str, schema: SchemaChoice | None, model: ModelChoice, *, anyway: bool) -> None:
+def start_button(
+    text: str, schema: SchemaChoice | None, model: ModelChoice, *, anyway: bool, asking: Options | None = None
+) -> None:
     attempt = st.session_state.get(ATTEMPT)
     running = attempt is not None and not attempt.over
     compare = model.model.format == "adapter" and st.toggle(
@@ -73,7 +76,7 @@ def start_button(text: str, schema: SchemaChoice | None, model: ModelChoice, *, 
     )
     if pressed and schema is not None:
         st.session_state[ATTEMPT] = Attempt(
-            text, schema.schema, schema.tasks, model.model, anyway, compare=compare
+            text, schema.schema, schema.tasks, model.model, anyway, compare=compare, options=asking or Options()
         ).start()
         st.rerun()
 

@@ -10,10 +10,11 @@ import streamlit as st
 
 from core import paths
 from core.errors import UserError
-from core.extract.schema import Schema, Task, check, from_json, load, ready_made, save
+from core.extract.schema import Schema, Task, check, load, ready_made, to_json
+from core.extract.schema_versions import forget
 from ui.i18n import language as page_language
 from ui.i18n import t
-from ui.parts import schema_editor
+from ui.parts import schema_editor, schema_history, schema_import, schema_propose
 from ui.parts.errors import show_error
 from ui.parts.labels import distinct
 from ui.parts.type_chips import type_chips
@@ -45,7 +46,9 @@ def schema_choice(language: str | None) -> SchemaChoice | None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         ref = _choose(known, language or page_language())
         schema = known[ref]
-        _buttons(schema, ref)
+        _buttons(schema, ref, language)
+    schema_import.read_as(ref)
+    schema_propose.under_way(use)
     try:
         check(schema)
     except UserError as error:
@@ -104,7 +107,7 @@ def _label(ref: str, schema: Schema) -> str:
     return f"{title} · {tongue} · {t('yours')}" if ref.endswith(".json") else f"{title} · {tongue}"
 
 
-def _buttons(schema: Schema, ref: str) -> None:
+def _buttons(schema: Schema, ref: str, language: str | None) -> None:
     place = Path(ref) if ref.endswith(".json") else None
     told = None if place else t("Ready-made schemas stay as they are: you edit a copy.")
     if st.button(t("Edit"), icon=":material/edit:", key="extract.schema.edit", help=told):
@@ -114,49 +117,27 @@ def _buttons(schema: Schema, ref: str) -> None:
             schema_editor.edit(Schema(language=page_language()), None, lambda path: use(str(path)))
         st.download_button(
             t("Download as JSON"),
-            json.dumps(schema.model_dump(mode="json"), ensure_ascii=False, indent=2),
+            json.dumps(to_json(schema), ensure_ascii=False, indent=2),
             f"{schema_editor.slug(schema.name)}.json",
             "application/json",
             on_click="ignore",
             icon=":material/download:",
             key="extract.schema.download",
         )
-        _upload()
+        if st.button(t("Propose types from the texts"), icon=":material/lightbulb:", key="extract.schema.propose"):
+            schema_propose.ask(language)
+        if place is not None and st.button(t("Versions"), icon=":material/history:", key="extract.schema.versions"):
+            schema_history.history(place, lambda path: use(str(path)))
+        schema_import.schema_upload(use)
         if place is not None:
             _delete(place)
-
-
-def _upload() -> None:
-    dropped = st.file_uploader(t("Upload a schema (JSON)"), type=["json"], key="extract.schema.upload")
-    if dropped is None or st.session_state.get("extract.schema.taken") == dropped.file_id:
-        return
-    st.session_state["extract.schema.taken"] = dropped.file_id
-    try:
-        place = schema_editor.free_place(schema_editor.slug(Path(dropped.name).stem))
-        save(from_json(_parsed(dropped.getvalue(), dropped.name), name=Path(dropped.name).stem), place)
-    except UserError as error:
-        show_error(error)
-        return
-    use(str(place))
-    st.rerun()
-
-
-def _parsed(content: bytes, name: str) -> object:
-    try:
-        return json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            "The schema {path} can't be read: {why}.",
-            remedy="Correct the JSON there, or start from a ready-made schema.",
-            path=name,
-            why=str(error) or "nested too deep",
-        ) from error
 
 
 def _delete(place: Path) -> None:
     st.caption(t("Deleting “{name}” leaves finished runs as they are.", name=place.stem))
     if st.button(t("Delete this schema"), icon=":material/delete:", key="extract.schema.delete"):
         place.unlink(missing_ok=True)
+        forget(place)
         st.rerun()
 
 

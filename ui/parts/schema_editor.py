@@ -1,9 +1,9 @@
-"""A schema as three small tables that a person edits; what comes out is a checked schema in the workspace."""
+"""A schema as tables that a person edits; what comes out is a checked schema in the workspace, and a version of it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,20 @@ import streamlit as st
 
 from core import paths
 from core.errors import UserError
-from core.extract.schema import Schema, from_json, save
+from core.extract import schema_rows
+from core.extract.schema import Schema, from_json, strays
+from core.extract.schema_versions import save_version
 from ui.i18n import t
-from ui.parts.errors import show_error
+from ui.parts import schema_sentences
+from ui.parts.errors import plain, show_error
 
 LANGUAGES = ("en", "zh")
+WIDE = ("description", "roles", "attributes")
 
 
 def edit(schema: Schema, place: Path | None, saved: Callable[[Path], None]) -> None:
     """Open the editor. `place`: the person's own file that is edited, None to make a new one; `saved` gets its path."""
+    schema_sentences.start()
     title = t("Edit the schema") if place else t("Edit a copy") if schema.name else t("New schema")
     st.dialog(title, width="large")(_editor)(schema, place, saved)
 
@@ -35,12 +40,14 @@ def _editor(schema: Schema, place: Path | None, saved: Callable[[Path], None]) -
         key="schema_editor.language",
     )
     st.caption(t("Short names and one-line descriptions work best: the model reads both."))
-    tables = _tables(schema)
+    about = {"title": name, "name": slug(name), "language": language}
+    types, sentences = _tables(schema)
+    _slips(about, types)
     if st.button(t("Save the schema"), type="primary", icon=":material/save:", key="schema_editor.save"):
         try:
-            made = from_json({"title": name, "name": slug(name), "language": language, **tables}, name=name)
+            made = _made(about, types, sentences, schema)
             path = place or free_place(slug(name))
-            save(made, path)
+            save_version(made, path)
         except UserError as error:
             show_error(error)
             return
@@ -48,42 +55,61 @@ def _editor(schema: Schema, place: Path | None, saved: Callable[[Path], None]) -
         st.rerun()
 
 
-def _tables(schema: Schema) -> dict[str, list[dict]]:
-    """The three tables as drawn now: {"entities": […], "relations": […], "events": […]}."""
-    entities, relations, events = st.tabs([t("Entities"), t("Relations"), t("Events")])
-    description = t("Description")
+def _made(
+    about: Mapping[str, str], types: Mapping[str, Any], sentences: Sequence[schema_sentences.Sentence], before: Schema
+) -> Schema:
+    """Raises UserError: what the checks of a schema refuse, and examples whose words aren't in their sentence."""
+    bare = from_json({**about, **types}, about["title"])
+    examples = schema_sentences.read(bare, before, sentences)
+    return from_json({**about, **types, "examples": examples}, about["title"])
+
+
+def _slips(about: Mapping[str, str], types: Mapping[str, Any]) -> None:
+    """Heads and tails that are no entity type: allowed, but said while it is edited."""
+    try:
+        unknown = strays(from_json({**about, **types}, about["title"]))
+    except UserError:
+        return  # said once it is saved; while typing, a table is often not whole
+    if unknown:
+        told = ", ".join(map(plain, unknown))
+        st.caption(f":material/help: {t('No entity type of this schema is called {names}.', names=told)}")
+
+
+def _tables(schema: Schema) -> tuple[dict[str, Any], list[schema_sentences.Sentence]]:
+    """The types as drawn now, as a schema's file holds them, and the sentences."""
+    entities, relations, events, sentences = st.tabs(
+        [t("Entities"), t("Relations"), t("Events"), t("Example sentences")]
+    )
+    rows = schema_rows.rows(schema)
+    labels = {"description": t("Description"), "examples": t("Examples")}
     with entities:
-        entity_rows = _table(
-            "entities",
-            [{"name": one.name, "description": one.description} for one in schema.entities],
-            {"name": t("Type"), "description": description},
+        drawn = {
+            "entities": _table(
+                "entities", rows["entities"], {"name": t("Type"), **labels, "attributes": t("Attributes")}
+            )
+        }
+        st.caption(
+            t(
+                "Attributes and examples are separated by semicolons; a colon starts an attribute's description: "
+                "`age; title: what somebody is called`. Their values are extracted with the relations."
+            )
         )
     with relations:
-        relation_rows = _table(
-            "relations",
-            [one.model_dump() for one in schema.relations],
-            {"name": t("Relation"), "description": description, "head": t("Head"), "tail": t("Tail")},
-        )
+        columns = {"name": t("Relation"), **labels, "head": t("Head"), "tail": t("Tail")}
+        drawn["relations"] = _table("relations", rows["relations"], columns)
         st.caption(t("Head and tail name entity types; left empty they may be anything."))
     with events:
-        event_rows = _table(
-            "events",
-            [
-                {"name": one.name, "description": one.description, "roles": roles_text(one.model_dump()["roles"])}
-                for one in schema.events
-            ],
-            {"name": t("Event"), "description": description, "roles": t("Roles")},
-        )
+        drawn["events"] = _table("events", rows["events"], {"name": t("Event"), **labels, "roles": t("Roles")})
         st.caption(
             t("Roles are separated by semicolons; a colon starts a role's description: `place: where it was; time`")
         )
-    for row in event_rows:
-        row["roles"] = roles_of(row.get("roles", ""))
-    return {"entities": entity_rows, "relations": relation_rows, "events": event_rows}
+    with sentences:
+        told = schema_sentences.draw(schema)
+    return schema_rows.data(drawn), told
 
 
-def _table(name: str, rows: list[dict], labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    """An editable table; its rows that hold anything, blanks trimmed."""
+def _table(name: str, rows: list[dict[str, str]], labels: Mapping[str, str]) -> list[dict[str, str]]:
+    """An editable table; its rows as texts."""
     import pandas as pd
 
     frame = pd.DataFrame(rows, columns=list(labels), dtype="str")
@@ -93,29 +119,12 @@ def _table(name: str, rows: list[dict], labels: Mapping[str, str]) -> list[dict[
         hide_index=True,
         key=f"schema_editor.{name}",
         column_config={
-            column: st.column_config.TextColumn(
-                label, width="large" if column in ("description", "roles") else "medium"
-            )
+            column: st.column_config.TextColumn(label, width="large" if column in WIDE else "medium")
             for column, label in labels.items()
         },
     )
     texts = edited.fillna("").to_dict("records")
-    trimmed = [{str(column): str(value).strip() for column, value in row.items()} for row in texts]
-    return [row for row in trimmed if any(row.values())]
-
-
-def roles_text(roles: list[dict]) -> str:
-    """`place: where it was; time`."""
-    return "; ".join(
-        f"{role['name']}: {role['description']}" if role["description"] else role["name"] for role in roles
-    )
-
-
-def roles_of(text: str) -> list[dict[str, str]]:
-    """The roles in such a text; full-width signs count too, and bare commas where there is neither `;` nor `:`."""
-    signs = r"[;；\n]" if re.search(r"[;；:：\n]", text) else r"[,，、]"
-    parts = [re.split(r"[:：]", part, maxsplit=1) for part in re.split(signs, text) if part.strip()]
-    return [{"name": part[0].strip(), "description": part[1].strip() if len(part) > 1 else ""} for part in parts]
+    return [{str(column): str(value) for column, value in row.items()} for row in texts]
 
 
 def slug(name: str) -> str:

@@ -10,6 +10,7 @@ from core import paths
 from core.extract.inputs import language_of
 from ui.i18n import t
 from ui.parts import one_text, runs
+from ui.parts.asking_form import asking_form
 from ui.parts.errors import plain
 from ui.parts.job_panel import state_name, when
 from ui.parts.labels import distinct
@@ -19,7 +20,7 @@ from ui.parts.run_setup import fill_from, start_buttons
 from ui.parts.run_view import run_view
 from ui.parts.runs import Run
 from ui.parts.schema_choice import SchemaChoice, schema_choice
-from ui.parts.source_file import Source, source_file
+from ui.parts.source_file import Source, first_text, source_file
 
 RUN = "run"  # the query parameter that names the run shown
 
@@ -135,13 +136,14 @@ def _run(
     anyway = model.reads is False and language is not None
     if anyway:
         refusal(model, str(language))
+    asking = asking_form(lambda: text or (first_text(source) if source else ""), schema, model.model)
     if _kind() == "file":
-        started = start_buttons(source, schema, model, anyway=anyway)
+        started = start_buttons(source, schema, model, anyway=anyway, asking=asking)
         if started is not None:
             _show(name_of(started))
             st.rerun()
     else:
-        one_text.start_button(text, schema, model, anyway=anyway)
+        one_text.start_button(text, schema, model, anyway=anyway, asking=asking)
     caution(model.model)
 
 
