@@ -310,6 +310,15 @@ def test_without_filling_only_opinions_are_taken_in(run: Path, theirs: Path, tmp
     assert (told.who, told.records, told.same, told.kappa) == ("Wang", 1, 0, 0.0)
 
 
+def test_two_reviewers_of_one_name_are_told_apart_first(run: Path, theirs: Path, tmp_path: Path) -> None:
+    whole(theirs, 0, who="Li")
+    written(ExportRequest(run=theirs, what="package", out=tmp_path / "back.zip", who="Li"))
+    with pytest.raises(UserError, match="Both reviewers are called Li"):
+        run_merge(MergeRequest(run=run, package=tmp_path / "back.zip"), Silent())
+    made = run_merge(MergeRequest(run=run, package=tmp_path / "back.zip", who="Li B"), Silent())
+    assert made.agreement[0].who == "Li B"
+
+
 def test_agreement_is_cohens_kappa_and_f1_of_spans(run: Path, theirs: Path, tmp_path: Path) -> None:
     for record in range(3):
         one_step(theirs, 0, record, ("accept", "reject", "accept")[record], who="Wang")

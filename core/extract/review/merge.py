@@ -14,8 +14,9 @@ from typing import Any
 
 from core.errors import UserError
 from core.extract.review.book import Book, recount
-from core.extract.review.decide import Action, Shape, insert, write
+from core.extract.review.decide import Action, Shape, write
 from core.extract.review.package import PackedRecord, PackedUnit
+from core.extract.review.steps import insert
 from core.extract.review.values import Kind, Value, content
 from core.store import clean, dump
 
@@ -57,6 +58,7 @@ class _Mine:
 def take(book: Book, units: Iterable[PackedUnit], who: str, *, fill: bool) -> Merged:
     """Take in what `who` said. Said again, it replaces what they had said before, not what anybody else did."""
     with book.writing() as database:
+        _another(database, clean(who))
         taking = _Taking(database, clean(who), fill)
         for unit in units:
             found = database.execute(
@@ -77,6 +79,16 @@ def take(book: Book, units: Iterable[PackedUnit], who: str, *, fill: bool) -> Me
             taking.made.filled = len(taking.records)
             write(database, Action(op="merge"), taking.who, taking.records, taking.wholes, settle=False)
     return taking.made
+
+
+def _another(database: sqlite3.Connection, who: str) -> None:
+    """Raises UserError where that name has decided here: whose decision is whose could not be told."""
+    if database.execute("SELECT 1 FROM events WHERE who = ? AND op != 'merge' LIMIT 1", [who]).fetchone():
+        raise UserError(
+            "Both reviewers are called {who}.",
+            remedy="Give the second reviewer another name with --who, or beside the file on the Review page.",
+            who=who,
+        )
 
 
 def _unit(taking: _Taking, unit: int, theirs: PackedUnit, *, whole: bool, whole_by: str) -> None:
