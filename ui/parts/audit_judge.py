@@ -104,6 +104,11 @@ def _chips(pieces: Sequence[Piece], draft: Draft, key: str) -> None:
     if not pieces:
         st.caption(t("The run found nothing in this sentence. Is that right?"))
         return
+    with st.container(horizontal=True, gap="small"):
+        _draw_chips(pieces, draft, key)
+
+
+def _draw_chips(pieces: Sequence[Piece], draft: Draft, key: str) -> None:
     for number, piece in enumerate(pieces, start=1):
         name = key_of(piece)
         wrong = name in draft.wrong or not piece.item.located
@@ -115,7 +120,6 @@ def _chips(pieces: Sequence[Piece], draft: Draft, key: str) -> None:
             key=f"{key}.chip.{number}",
             on_click=_turn,
             args=(draft, name),
-            type="tertiary",
             shortcut=str(number) if number <= KEYS else None,
             disabled=not piece.item.located,
         )

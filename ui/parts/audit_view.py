@@ -29,7 +29,10 @@ SIZES = (50, 100, 200, 400)
 
 def audit_view() -> None:
     known = runs_with_rows()
-    folder = _choose(known)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        folder = _choose(known)
+        if folder is not None:
+            st.text_input(t("Judged by"), value=me(), key="audit.who", width=200, persist_state="session")
     if folder is None:
         return
     with errors_shown():
@@ -123,7 +126,7 @@ def _how_sure() -> str:
 
 
 def _who() -> str:
-    return str(st.session_state.get("audit.who") or me())
+    return str(st.session_state.get("audit.who") or "").strip() or me()
 
 
 def _audited(audit: Audit, info: SampleInfo, known: dict[str, Run]) -> None:
@@ -137,11 +140,7 @@ def _audited(audit: Audit, info: SampleInfo, known: dict[str, Run]) -> None:
     drawn = t("drawn at random from {n}, {when}", n=f"{whole:,}", when=when(info.made_at))
     st.caption(f"{told} · {drawn} · {t('95% intervals, sentences being what was drawn')}")
     _compare(audit, known)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        who = st.text_input(
-            t("Judged by"), value=me(), key="audit.who", width=200, persist_state="session", placeholder=me()
-        )
-    judge(audit, info, who.strip() or me())
+    judge(audit, info, _who())
 
 
 def _figure(label: str, share: Share | None, help: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core import paths
 from core.extract.audit import FILE as AUDIT
+from core.extract.audit import told
 from core.extract.evaluate_run import JSON
 from core.jobs import store
 from core.jobs.store import Job
@@ -69,7 +70,7 @@ def runs_with_rows() -> dict[str, Run]:
 
 def run_label(run: Run) -> str:
     """Its input, its model, when it was made, and whether it was audited."""
-    audited = t("audited") if (run.folder / AUDIT).is_file() else ""
+    audited = t("audited") if (run.folder / AUDIT).is_file() and told(run.folder)["audited"] else ""
     model = model_title(str(run.request.get("model") or ""))
     return " · ".join(part for part in (run.input_name, model, when(run.job.created), audited) if part)
 

@@ -24,6 +24,8 @@ NEXT = {
     "models starter": ("extract", ":material/data_object:"),
     "models download": ("models", ":material/memory:"),
     "extract run": ("graph", ":material/hub:"),
+    "extract report": ("evaluate", ":material/fact_check:"),
+    "extract audit sample": ("evaluate", ":material/fact_check:"),
     "graph build": ("graph", ":material/hub:"),
     "weights recovery": ("recover", ":material/healing:"),
     "train finetune": ("train", ":material/model_training:"),
@@ -175,6 +177,8 @@ def _next(operation: str) -> str:
         "models starter": t("Extract from your text"),
         "models download": t("Load the model"),
         "extract run": t("See the knowledge graph"),
+        "extract report": t("See the evaluation"),
+        "extract audit sample": t("Judge the sentences"),
         "graph build": t("See the knowledge graph"),
         "weights recovery": t("Go to the recovery"),
         "train finetune": t("See the training"),
@@ -187,6 +191,10 @@ def _about(job: store.Job) -> dict[str, str]:
         return {"recovery": str(job.request.get("name", ""))}
     if job.operation == "train finetune":
         return {"training": name_of(Path(str(job.request.get("out", ""))))}
+    if job.operation == "extract report":
+        return {"evaluation": str(job.request.get("out", ""))}
+    if job.operation == "extract audit sample":
+        return {"audit": str(job.request.get("run", ""))}
     made = {"extract run": "out", "graph build": "run"}.get(job.operation)
     return {"run": str(job.request.get(made, ""))} if made else {}
 

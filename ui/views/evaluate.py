@@ -22,7 +22,7 @@ SHOWN = "evaluation"  # the query parameter that names the evaluation shown
 def page() -> None:
     known = all_evaluations()
     wanted = st.query_params.get(SHOWN)
-    shown = next((one for one in known if one.name == wanted), None)
+    shown = next((one for one in known if wanted in (one.name, str(one.out))), None)
     _title(known, shown)
     way = _way(shown)
     if wanted and shown is None:
