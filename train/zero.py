@@ -91,7 +91,7 @@ def make_universal(checkpoint: Path) -> None:
                 num_merge_workers=1,
                 keep_temp_folder=False,
                 strict=True,
-                inject_missing_state=False,
+                inject_missing_state=True,  # of what Megatron would tell; stages 1 and 2 ask for it
             )
         )
 
