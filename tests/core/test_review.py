@@ -289,4 +289,4 @@ def test_lone_surrogates_and_control_characters_are_decided_like_all_others(tmp_
     book.refresh_all()
     ada = unit(book, "Ada")
     do(book, "add", ada, kind="entity", type="person", start=0, end=3)
-    assert [one for one in unit(book, "Ada")["records"] if one["added"]][0]["value"]["text"] == "\ud800 A"
+    assert next(one for one in unit(book, "Ada")["records"] if one["added"])["value"]["text"] == "\ud800 A"

@@ -11,6 +11,7 @@ from core.extract.review import queue
 from core.extract.review.book import Book
 from core.extract.review.decide import Action, apply
 from core.extract.review.queue import Filter
+from core.jobs import store
 from tests.core.review_runs import SCHEMA, document, write_run
 from tests.ui.conftest import OpenPage, texts
 from ui.parts.review_board import Queue, _store, payload
@@ -93,3 +94,17 @@ def test_what_the_board_sends_is_stored_once_and_confirmed(a_run: Path) -> None:
 def test_rows_are_asked_for_as_people_count_them() -> None:
     assert ranges("1-20，35, x, 7-") == ((0, 19), (34, 34), (6, 6))
     assert ranges("") == ()
+
+
+def test_gold_is_written_from_the_page_as_a_job(open_page: OpenPage, a_run: Path) -> None:
+    book, _ = a_queue(a_run)
+    apply(book, [Action(op="whole", unit=1, state="accepted")], "Li")
+    page = open_page("review", run=a_run.name)
+    page.segmented_control(key=f"review.{a_run.name}.view").set_value("export").run()
+    page.button(key=f"review.{a_run.name}.export.write.gold").click().run()
+    assert not page.exception, page.exception
+    (job,) = store.all_jobs()
+    done = store.wait(job.id, timeout=60)
+    assert (done.state, (done.result or {})["sentences"]) == ("done", 1)
+    assert (Path((done.result or {})["out"]) / "records.jsonl").is_file()
+    assert "gold 2" in texts(page.run())  # the document and its sentence

@@ -32,7 +32,9 @@ LETTERS = 200_000
 _component = st.components.v2.component(
     "knowlm-studio.review_board",
     css=(_HERE / "review_board.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / f"review_{name}.js").read_text(encoding="utf-8") for name in ("model", "text", "draw", "keys", "board")),
+    js="\n".join(
+        (_HERE / f"review_{name}.js").read_text(encoding="utf-8") for name in ("model", "text", "draw", "keys", "board")
+    ),
 )
 
 

@@ -44,7 +44,7 @@ def _empty() -> None:
 
 def _review(book: Book, schema: Schema | None, complete: bool, key: str) -> None:
     if not complete:
-        st.fragment(_taking_in, run_every=1)(book, schema)
+        st.fragment(_taking_in, run_every=1)(book, schema, key)
     if not queue.counts(book).units:
         st.info(t("This run has no sentences to review so far."), icon=":material/info:")
         return
@@ -91,13 +91,14 @@ def _who(book: Book) -> str:
     return said
 
 
-def _taking_in(book: Book, schema: Schema | None) -> None:
+def _taking_in(book: Book, schema: Schema | None, key: str) -> None:
     try:
         complete = take_in(book, schema)
     except UserError as error:
         show_error(error)
         return
     if complete:
+        st.session_state.pop(f"{key}.held", None)  # the queue is asked for anew, with all sentences
         st.rerun()
     st.caption(t("The run's sentences are being taken in: {n} so far.", n=f"{queue.counts(book).units:,}"))
 
