@@ -58,9 +58,9 @@ def settings_of(options: Options) -> dict[str, Any]:
 
 
 def facts(options: Options, model: Model, dialect: str) -> dict[str, Any]:
-    """What of this stands in a record's provenance."""
-    left = leaves_training(options.instruction, model, dialect)
-    return {**settings_of(options), **({"trained_words": False} if left else {})}
+    """What of this stands in a record's provenance, beside how many examples were shown."""
+    told = {name: value for name, value in settings_of(options).items() if name != "examples"}
+    return told | ({"trained_words": False} if leaves_training(options.instruction, model, dialect) else {})
 
 
 def warnings(told: Mapping[str, Any]) -> list[dict[str, Any]]:

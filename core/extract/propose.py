@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import regex
 
@@ -123,7 +123,7 @@ def schema_of(proposed: Proposed, name: str, language: str, *, at_least: int) ->
     data: dict[str, list] = {made: [] for made in FIELDS.values()}
     names = {fold(one.name) for one in kept if one.task == "ner"}
     for one in kept:
-        row = one.known.model_dump() if one.known is not None else {"name": one.name}
+        row: dict[str, Any] = one.known.model_dump() if one.known is not None else {"name": one.name}
         if isinstance(one.known, RelationType):
             for end in ("head", "tail"):
                 row[end] = ", ".join(each for each in ends(row[end]) if fold(each) in names)
@@ -248,7 +248,7 @@ def _kinds(task: Task, answer: str) -> Iterable[tuple[str, list[list[str]]]]:
     """(kind, its records as lists of words) of each line that has that shape."""
     for line in answer.splitlines():
         name, sign, rest = _BULLET.sub("", line).replace("：", ":").partition(":")
-        if not sign:
+        if not sign or not rest.strip():
             continue
         records = [[part.strip() for part in one.split("|")] for one in rest.split("||")]
         yield name.strip(" *_`\"'").lower(), [one for one in records if len(one) == (2 if task == "re" else 1)]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
 from core.errors import UserError
 from core.extract.propose_run import ProposeRequest
+from core.extract.schema import TASKS
 from core.jobs import store
 from ui.i18n import t
 from ui.parts import source_file
@@ -19,6 +21,7 @@ from ui.parts.schema_editor import free_place, slug
 
 JOB = "extract.schema.proposing"
 TEXTS = 20
+WAYS: tuple[Literal["auto", "known", "free"], ...] = ("auto", "known", "free")
 
 
 def ask(language: str | None) -> None:
@@ -41,15 +44,15 @@ def _ask() -> None:
     count = st.number_input(t("Texts to read"), 1, 200, TEXTS, key="schema_propose.count")
     tasks = st.pills(
         t("What to extract"),
-        ["ner", "re", "ee"],
+        TASKS,
         selection_mode="multi",
-        default=["ner", "re"],
+        default=TASKS[:2],
         format_func=lambda task: {"ner": t("Entities"), "re": t("Relations"), "ee": t("Events")}[task],
         key="schema_propose.tasks",
     )
     method = st.selectbox(
         t("Way"),
-        ["auto", "known", "free"],
+        WAYS,
         format_func=lambda way: {
             "auto": t("As the model can"),
             "known": t("Count the types of the ready-made schemas"),
