@@ -25,16 +25,17 @@ RECORDS = "records.jsonl"
 _WHERE = ("row", "id")
 _ABOUT = ("sentence", "model", "warnings")
 TABLES: dict[str, tuple[str, ...]] = {
-    "entities.csv": (*_WHERE, "text", "type", "start", "end", *_ABOUT),
+    "entities.csv": (*_WHERE, "text", "type", "start", "end", "confidence", *_ABOUT),
     "relations.csv": (
         *_WHERE,
         *("head", "relation", "tail", "head_start", "head_end", "tail_start", "tail_end"),
+        *("confidence", "swapped"),
         *_ABOUT,
     ),
     "events.csv": (
         *_WHERE,
         *("event", "type", "trigger", "trigger_start", "trigger_end", "role", "argument", "start", "end"),
-        *_ABOUT,
+        *("confidence", *_ABOUT),
     ),
     "errors.csv": (*_WHERE, "problem", "remedy", "text"),
 }
@@ -100,12 +101,14 @@ def _rows(number: int, extraction: Extraction) -> dict[str, list[tuple]]:
     about = _About(extraction)
     rows: dict[str, list[tuple]] = {
         "entities.csv": [
-            (*where, one.text, one.type, one.start, one.end, *about(one.start)) for one in extraction.entities
+            (*where, one.text, one.type, one.start, one.end, one.confidence, *about(one.start))
+            for one in extraction.entities
         ],
         "relations.csv": [
             (
                 *(*where, one.head.text, one.relation, one.tail.text),
                 *(one.head.start, one.head.end, one.tail.start, one.tail.end),
+                *(one.confidence, "yes" if one.swapped else ""),
                 *about(one.head.start if one.head.located else one.tail.start),
             )
             for one in extraction.relations
@@ -125,7 +128,7 @@ def _events(where: tuple, extraction: Extraction, about: _About) -> Iterator[tup
         trigger = (event.trigger.text, event.trigger.start, event.trigger.end)
         arguments: list[tuple[Any, ...]] = [(one.role, one.text, one.start, one.end) for one in event.arguments]
         for argument in arguments or [("", "", None, None)]:
-            yield (*where, number, event.type, *trigger, *argument, *about(event.trigger.start))
+            yield (*where, number, event.type, *trigger, *argument, event.confidence, *about(event.trigger.start))
 
 
 class _About:

@@ -35,19 +35,20 @@ def join_run(
     *,
     sheet: str | None = None,
     columns: tuple[str | None, ...] = (),
+    text_file: tables.TextFile = "auto",
     spreadsheet: bool = True,
     out: Path | None = None,
 ) -> Path | None:
-    """Write `joined.csv` anew (or `out`), whole or not at all. None where the source is no table.
+    """Write `joined.csv` anew (or `out`), whole or not at all. None where the source is gone, or is no table.
 
     Streams both sides. `columns`: those that the person named, as reading the file takes them. Safe while the run
     goes on. Raises UserError.
     """
     folder = Path(folder)
     goal = out or folder / JOINED
-    if source.suffix.lower() not in tables.FORMATS or not source.is_file():
+    if not source.exists():
         return None
-    layout = tables.layout_of(source, sheet, tuple(name for name in columns if name))
+    layout = tables.layout_of(source, sheet, tuple(name for name in columns if name), text_file)
     if layout.whole:
         return None
     temporary = goal.with_name(f".{goal.name}.{secrets.token_hex(4)}.tmp")

@@ -264,7 +264,13 @@ def run(request: RunRequest, progress: Progress) -> RunResult:
     if outcome.calls >= cost.ENOUGH:
         cost.keep_rate(made.model, made.parts(), outcome.calls_per_second)
     exported = export_run(request.out)
-    join_run(request.out, request.input, sheet=request.sheet, columns=(made.column, request.id_column))
+    join_run(
+        request.out,
+        request.input,
+        sheet=request.sheet,
+        columns=(made.column, request.id_column),
+        text_file=request.text_file,
+    )
     prices = made.manner.prices
     return RunResult(
         out=request.out,

@@ -24,7 +24,12 @@ PAGE = 100
 PIECE = 4000
 """Documents read in one look: about 0.3 s."""
 
-_ORDERS = {"file": "doc, nth", "type": "type COLLATE NOCASE, doc, nth", "text": "one COLLATE NOCASE, doc, nth"}
+_ORDERS = {
+    "file": "doc, nth",
+    "type": "type COLLATE NOCASE, doc, nth",
+    "text": "one COLLATE NOCASE, doc, nth",
+    "sure": "sure IS NULL, sure, doc, nth",
+}
 ORDERS = tuple(_ORDERS)
 
 
@@ -55,6 +60,10 @@ class Row:
     located: bool
     marked: bool
     """Made by a model that does not declare the text's language."""
+    swapped: bool = False
+    """A relation whose head and tail may have changed places."""
+    sure: float | None = None
+    """Its confidence, where that was measured."""
 
 
 class RecordsIndex:
@@ -67,21 +76,31 @@ class RecordsIndex:
         """The sequence number of the last document taken in."""
         self.behind = True
         """Whether the store may hold finished documents that are not here yet."""
+        self._renewed = 0
         self._types: Counter[tuple[Kind, str]] = Counter()
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
         self._database.execute(
             "CREATE TABLE records (kind TEXT, doc INTEGER, nth INTEGER, id TEXT, type TEXT, one TEXT, two TEXT,"
-            " located INTEGER, marked INTEGER, PRIMARY KEY (kind, doc, nth)) WITHOUT ROWID"
+            " located INTEGER, marked INTEGER, swapped INTEGER, sure REAL, PRIMARY KEY (kind, doc, nth)) WITHOUT ROWID"
         )
 
     def refresh(self, limit: int = PIECE) -> None:
         """Take in what finished since the last call, at most `limit` documents."""
         with self._lock:
             read = 0
+            self._forget_other_rows()
             for seq, extraction in Store(self.folder).finished(after=self.seen, limit=limit):
                 self.seen, read = seq, read + 1
                 self._take(int(extraction.provenance.get("row", seq)), extraction)
             self.behind = read >= limit
+
+    def _forget_other_rows(self) -> None:
+        """Where the run went on under a changed schema: its rows are made anew."""
+        renewed = int(Store(self.folder).noted("renewed") or 0)
+        if renewed != self._renewed:
+            self._renewed, self.seen = renewed, 0
+            self._types.clear()
+            self._database.execute("DELETE FROM records")
 
     def _take(self, doc: int, extraction: Extraction) -> None:
         for kind in KINDS:  # a failed row that was asked again comes a second time
@@ -90,7 +109,7 @@ class RecordsIndex:
             ).fetchall()
             self._types.subtract((kind, type) for (type,) in gone)
         rows = list(_flat(doc, extraction))
-        self._database.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._database.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self._types.update((row[0], row[4]) for row in rows)
 
     def count(self, query: Query) -> int:
@@ -105,11 +124,15 @@ class RecordsIndex:
         """The records of a page, numbered from 1."""
         where, values = _where(query)
         rows = self._ask(
-            "SELECT doc, nth, id, type, one, two, located, marked FROM records"  # noqa: S608 no value in it
+            "SELECT doc, nth, id, type, one, two, located, marked, swapped, sure FROM records"  # noqa: S608 no value in it
             f" WHERE {where} ORDER BY {_ORDERS[query.order]} LIMIT ? OFFSET ?",
             [*values, PAGE, PAGE * (number - 1)],
         )
-        return [Row(*row[:6], *map(bool, row[6:])) for row in rows]
+        return [_made(*row) for row in rows]
+
+    def judged(self, kind: Kind) -> bool:
+        """Whether any of these records has a confidence."""
+        return bool(self._ask("SELECT 1 FROM records WHERE kind = ? AND sure IS NOT NULL LIMIT 1", [kind]))
 
     def place(self, query: Query, doc: int, nth: int) -> int | None:
         """Where a record stands under the query, from 0; None if the query leaves it out."""
@@ -134,6 +157,12 @@ class RecordsIndex:
             return self._database.execute(sql, values).fetchall()
 
 
+def _made(
+    doc: int, nth: int, id: str, type: str, one: str, two: str, located: int, marked: int, swapped: int, sure: float
+) -> Row:
+    return Row(doc, nth, id, type, one, two, bool(located), bool(marked), bool(swapped), sure)
+
+
 def _where(query: Query) -> tuple[str, list]:
     where: list[str] = ["kind = ?"]
     values: list[object] = [query.kind]
@@ -150,13 +179,23 @@ def _flat(doc: int, extraction: Extraction) -> Iterator[tuple]:
     marked = extraction.provenance.get("reads_language") is False
     head = (doc, extraction.id)
     for nth, entity in enumerate(extraction.entities):
-        yield _row("entity", head, nth, (entity.type, entity.text, ""), [entity], marked)
+        yield _row("entity", head, nth, (entity.type, entity.text, ""), [entity], marked, sure=entity.confidence)
     for nth, relation in enumerate(extraction.relations):
         words = (relation.relation, relation.head.text, relation.tail.text)
-        yield _row("relation", head, nth, words, [relation.head, relation.tail], marked)
+        yield _row(
+            "relation",
+            head,
+            nth,
+            words,
+            [relation.head, relation.tail],
+            marked,
+            swapped=relation.swapped,
+            sure=relation.confidence,
+        )
     for nth, event in enumerate(extraction.events):
         told = " · ".join(f"{argument.role}: {argument.text}" for argument in event.arguments)
-        yield _row("event", head, nth, (event.type, event.trigger.text, told), [event.trigger], marked)
+        words = (event.type, event.trigger.text, told)
+        yield _row("event", head, nth, words, [event.trigger], marked, sure=event.confidence)
     if extraction.error is not None:
         told = json.dumps(extraction.error, ensure_ascii=False)
         yield _row(
@@ -171,5 +210,8 @@ def _row(
     words: tuple[str, str, str],
     spans: Iterable[Entity | Span],
     marked: bool,
+    *,
+    swapped: bool = False,
+    sure: float | None = None,
 ) -> tuple:
-    return (kind, head[0], nth, head[1], *words, all(span.located for span in spans), marked)
+    return (kind, head[0], nth, head[1], *words, all(span.located for span in spans), marked, swapped, sure)

@@ -71,12 +71,16 @@ def _query(index: RecordsIndex, kind: Kind, key: str) -> Query:
                 label_visibility="collapsed",
                 width=260,
             )
+        names = {
+            "file": t("In the file's order"),
+            "type": t("By type"),
+            "text": t("By text"),
+            "sure": t("Least sure first"),
+        }
         order = st.selectbox(
             t("Order"),
-            ORDERS,
-            format_func=lambda order: {"file": t("In the file's order"), "type": t("By type"), "text": t("By text")}[
-                order
-            ],
+            [one for one in ORDERS if one != "sure" or index.judged(kind)],
+            format_func=lambda order: names[order],
             key=f"{key}.order",
             label_visibility="collapsed",
             width=180,
@@ -124,6 +128,8 @@ def _cells(row: Row) -> dict[str, Any]:
         "id": row.id,
         "located": "" if row.located else t("not in the text"),
         "marked": t("not its language") if row.marked else "",
+        "swapped": t("ends swapped?") if row.swapped else "",
+        "sure": row.sure,
     }
 
 
@@ -143,6 +149,18 @@ def _columns(kind: Kind, types: list[str]) -> dict[str, Any]:
             t("Place"), help=t("These words are not in the text as they stand; nothing is highlighted for them.")
         ),
         "marked": text(t("Caution"), help=t("The model does not declare the language of this text.")),
+        "swapped": text(
+            t("Direction"),
+            help=t("Head and tail may have changed places: swapped they fit the schema, or passes said it either way."),
+        ),
+        "sure": st.column_config.ProgressColumn(
+            t("Confidence"),
+            help=t("The share of passes that say it, times the mean probability of its tokens where the engine tells."),
+            min_value=0.0,
+            max_value=1.0,
+            format="percent",
+            width="small",
+        ),
     }
 
 
@@ -153,6 +171,8 @@ def _order(kind: Kind, rows: list[Row]) -> list[str]:
         for name, there in (
             ("located", any(not row.located for row in rows)),
             ("marked", any(row.marked for row in rows)),
+            ("swapped", any(row.swapped for row in rows)),
+            ("sure", any(row.sure is not None for row in rows)),
         )
         if there
     ]

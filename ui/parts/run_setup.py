@@ -6,14 +6,17 @@ from pathlib import Path
 
 import streamlit as st
 
+from core.extract.calls import Options
 from core.extract.run import RunRequest
 from core.extract.schema import save
 from core.jobs import store
 from ui.i18n import t
-from ui.parts import model_choice, runs, schema_choice, source_file
+from ui.parts import asking_form, model_choice, run_manner, runs, schema_choice, source_file
 from ui.parts.errors import errors_shown
 from ui.parts.model_choice import ModelChoice
-from ui.parts.preflight import duration, preflight
+from ui.parts.preflight import preflight
+from ui.parts.run_estimate import estimate_text
+from ui.parts.run_manner import manner_form
 from ui.parts.runs import Run
 from ui.parts.schema_choice import SchemaChoice
 from ui.parts.source_file import Source
@@ -23,7 +26,12 @@ SCHEMA = "schema.json"
 
 
 def start_buttons(
-    source: Source | None, schema: SchemaChoice | None, model: ModelChoice, *, anyway: bool
+    source: Source | None,
+    schema: SchemaChoice | None,
+    model: ModelChoice,
+    *,
+    anyway: bool,
+    asking: Options | None = None,
 ) -> Path | None:
     """Draw preflight and buttons; the new run's folder once one was pressed.
 
@@ -39,10 +47,11 @@ def start_buttons(
             help=missing,
         )
         return None
-    request = request_for(source, schema, model, anyway=anyway)
+    manner = manner_form(model.model)
+    request = request_for(source, schema, model, anyway=anyway, asking=asking).model_copy(update=manner)
     buttons = st.container(horizontal=True, vertical_alignment="center")
     fits = preflight(request)
-    time_text(source.rows, model.model.ref, schema.tasks)
+    estimate_text(request)
     with buttons:
         tried = st.button(
             try_label(source.rows, anyway),
@@ -65,34 +74,32 @@ def start_buttons(
     return None
 
 
-def time_text(rows: int, model: str, tasks: tuple[str, ...]) -> None:
-    """How long the rows will take, where an earlier run tells."""
-    rate = runs.measured_rate(model, tasks)
-    if rate:
-        told = {"n": f"{rows:,}", "time": duration(rows / rate)}
-        st.caption(
-            f":material/schedule: {t('{n} rows: about {time}, as fast as your last run with this model', **told)}"
-        )
-
-
 def try_label(rows: int | None, anyway: bool) -> str:
     if rows is not None and rows <= TRY:
         return t("Run {n} rows anyway", n=rows) if anyway else t("Run {n} rows", n=rows)
     return t("Try {n} rows anyway", n=TRY) if anyway else t("Try {n} rows", n=TRY)
 
 
-def request_for(source: Source, schema: SchemaChoice, model: ModelChoice, *, anyway: bool) -> RunRequest:
-    """The whole file's request; where it goes is settled when it starts."""
+def request_for(
+    source: Source, schema: SchemaChoice, model: ModelChoice, *, anyway: bool, asking: Options | None = None
+) -> RunRequest:
+    """The whole file's request; where it goes is settled when it starts. `asking`: how the model is asked."""
+    asking = asking or Options()
     return RunRequest(
         input=source.path,
         text_column=source.column,
         id_column=source.id_column,
         sheet=source.sheet,
+        text_file=source.text_file,
         task=schema.tasks,
         schema_ref=schema.ref,
         out=runs.new_folder(source.path.name),
         model=model.model.ref,
         run_anyway=anyway,
+        dialect=asking.dialect,  # type: ignore[arg-type]
+        examples=asking.examples,
+        instruction=asking.instruction,
+        wording=asking.wording,
     )
 
 
@@ -114,8 +121,15 @@ def fill_from(run: Run) -> None:
     path = Path(str(asked.get("input", "")))
     st.session_state["extract.kind"] = "file"
     source_file.choose(path)
-    for name, field in (("column", "text_column"), ("id_column", "id_column"), ("sheet", "sheet")):
-        if asked.get(field):
+    for name, field in (
+        ("column", "text_column"),
+        ("id_column", "id_column"),
+        ("sheet", "sheet"),
+        ("text_file", "text_file"),
+    ):
+        if asked.get(field) not in (None, "", "auto"):
             st.session_state[source_file.key_of(path, name)] = asked[field]
     schema_choice.use(str(asked.get("schema_ref", "")))
     model_choice.use(str(asked.get("model", "")))
+    asking_form.fill(asked)
+    run_manner.fill(asked)

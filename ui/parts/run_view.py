@@ -11,7 +11,9 @@ import streamlit as st
 
 from core.errors import UserError
 from core.extract import schema as schemas
+from core.extract import tables
 from core.extract.export import export_run
+from core.extract.joinback import JOINED, join_run
 from core.extract.run import RunRequest
 from core.jobs import store
 from core.jobs.store import Job
@@ -89,17 +91,32 @@ def _progress(run: Run) -> None:
             audit_badge(run.folder)
     if not job.over:
         show_progress(job)
+        _running(job)
     elif job.error is not None:
         show_error(job.error)
     elif job.state == "cancelled":
         st.info(t("Stopped as you asked. What was finished is kept."), icon=":material/block:")
 
 
+def _running(job: Job) -> None:
+    """What it has cost so far and is going to, and how many runners share it, where that is known."""
+    told = []
+    if (cost := job.metrics.get("cost")) is not None:
+        whole = cost * job.total / job.done if job.total and job.done else cost
+        told.append(t("cost so far {cost}, about {whole} in all", cost=f"{cost:,.2f}", whole=f"{whole:,.2f}"))
+    if (runners := job.metrics.get("runners", 1)) > 1:
+        told.append(t("{n} runners", n=f"{runners:.0f}"))
+    if told:
+        st.caption(" · ".join(told))
+
+
 def _receipt(job: Job) -> list[str]:
     if job.state != "done":
         return []
+    made = job.result or {}
     rate = t("{rate} rows per second", rate=f"{job.rate:,.1f}") if job.rate else ""
-    return [t("{n} rows", n=f"{job.done:,.0f}"), rate]
+    cost = t("cost {cost}", cost=f"{made['cost']:,.2f}") if made.get("cost") is not None else ""
+    return [t("{n} rows", n=f"{job.done:,.0f}"), rate, cost]
 
 
 def _actions(run: Run) -> None:
@@ -165,23 +182,37 @@ def _downloads(run: Run) -> None:
         return
     with st.popover(t("Download"), icon=":material/download:"):
         st.caption(t("What is finished so far. The CSV files open in Excel as they are."))
-        for name in FILES:
+        for name in _files(run):
             st.download_button(
                 name,
-                partial(_file, run.folder, name, str(run.job.state)),
+                partial(_file, run, name),
                 f"{run.folder.name}-{name}",
                 mimetypes.guess_type(name)[0] or "application/octet-stream",
                 key=f"run.download.{run.job.id}.{name}",
                 on_click="ignore",
+                help=t("Your file, with what was found beside each row.") if name == JOINED else None,
                 icon=":material/table:" if name.endswith(".csv") else ":material/data_object:",
                 width="stretch",
             )
 
 
-def _file(folder: Path, name: str, state: str) -> BinaryIO:
+def _files(run: Run) -> list[str]:
+    """joined.csv is for tables only; where a finished run has none, its source was no table."""
+    joined = (run.folder / JOINED).exists() or run.job.state != "done"
+    table = Path(str(run.request.get("input", ""))).suffix.lower() in tables.FORMATS
+    return [name for name in FILES if name != JOINED or (joined and table)]
+
+
+def _file(run: Run, name: str) -> BinaryIO:
     """The file as of now: while the run works it is written anew."""
-    if state != "done" or not (folder / name).exists():
-        export_run(folder)
+    folder, asked = run.folder, run.request
+    if run.job.state != "done" or not (folder / name).exists():
+        if name == JOINED:
+            columns = (asked.get("text_column"), asked.get("id_column"))
+            text_file = asked.get("text_file", "auto")
+            join_run(folder, Path(str(asked["input"])), sheet=asked.get("sheet"), columns=columns, text_file=text_file)
+        else:
+            export_run(folder)
     return (folder / name).open("rb")
 
 

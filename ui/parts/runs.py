@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,15 +54,6 @@ def find(folder: str) -> Run | None:
     """The run with that folder, or with that name in the workspace."""
     wanted = {Path(folder), paths.runs() / folder}
     return next((run for run in all_runs() if run.folder in wanted), None)
-
-
-def measured_rate(model: str, tasks: Collection[str]) -> float | None:
-    """Rows a second of the newest finished run of that model for these tasks; None where there is none to go by."""
-    for run in all_runs():
-        rate = (run.job.result or {}).get("rows_per_second")
-        if rate and run.request.get("model") == model and set(run.tasks) == set(tasks):
-            return float(rate)
-    return None
 
 
 def new_folder(source: str) -> Path:
