@@ -347,3 +347,13 @@ def test_rows_without_confidence_have_no_curve(tmp_path: Path, workspace: Path) 
             for row in gold.read(path, "ner")]  # fmt: skip
     lines(path, [row.to_dict() for row in rows])
     assert read_report(run(request(tmp_path, path), Silent()).out)[1].runs[0].curve == []
+
+
+def test_an_export_of_label_studio_is_gold(tmp_path: Path) -> None:
+    region = {"id": "r1", "type": "labels", "from_name": "entity", "to_name": "text",
+              "value": {"start": 3, "end": 6, "text": "Ann", "labels": ["person"]}}  # fmt: skip
+    task = {"id": 1, "data": {"text": "😀 Ann.", "id": "x"}, "annotations": [{"result": [region]}]}
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([task], indent=2), encoding="utf-8")
+    (row,) = gold.read(path, "ner")
+    assert (row.id, row.entities) == ("x", (Entity("Ann", "person", 2, 5),)), "it counts UTF-16, we count codepoints"

@@ -145,7 +145,7 @@ def test_a_records_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("", "is empty"),
-        ("Hello there, this is prose.\n", "neither JSON lines nor tokens"),
+        ("Hello there, this is prose.\n", "holds no gold that can be read"),
         ('{"text": "a", "entity": []}\n{"text": "a", "entity": [{"entity": "a"}]}\n', "Line 2 of .*entity_type"),
         ('{"text": "a", "entity": []}\n{"text": \n', "Line 2 of .* is not a row to score"),
         ('{"text": "a", "relation": []}\n', "Line 1 of .* has no “entity”"),

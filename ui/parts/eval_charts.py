@@ -62,7 +62,7 @@ def confusion_spec(cells: Cells, labels: Sequence[str]) -> tuple[dict[str, Any],
                                                                               "overflow": "truncate"}},
         "yAxis": {**axis, "name": t("gold"), "inverse": True, "nameGap": 100, "axisLabel": {"width": 90,
                                                                                            "overflow": "truncate"}},
-        "visualMap": {"show": False, "min": 0, "max": most, "inRange": {"color": ["#00000008", PALETTE[0]]}},
+        "visualMap": {"show": False, "min": 0, "max": most, "inRange": {"color": ["#00000008", f"{PALETTE[0]}88"]}},
         "series": [
             {
                 "type": "heatmap",
