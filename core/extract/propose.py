@@ -30,6 +30,10 @@ Method = Literal["known", "free"]
 LONGEST = 2_000
 """Characters of a text that are read: enough to know what it is about."""
 MOST_LINES, MOST_EXAMPLES, SHOWN = 8, 4, 3
+ALIKE = 0.8
+_NO_KIND = frozenset(
+    ("none", "no", "nothing", "nonexistent", "unknown", "example", "kind", "无", "没有", "种类", "例子")
+)
 _SAYS: dict[str, dict[Task, str]] = {
     "en": {
         "ner": (
@@ -81,6 +85,10 @@ class Candidate:
     words: Counter[str] = field(default_factory=Counter)
     known: Type | None = None
     """Of a ready-made schema."""
+    schemas: int = 1
+    """How many of the ready-made ones have it: the more, the more general it is."""
+    same_as: str = ""
+    """A type that stands for nearly the same words, and was found as often at least: this one is left out."""
 
     @property
     def examples(self) -> tuple[str, ...]:
@@ -119,7 +127,7 @@ def propose(
 
 def schema_of(proposed: Proposed, name: str, language: str, *, at_least: int) -> Schema:
     """The types that so many texts have, as a schema to be looked over. Raises UserError where there are none."""
-    kept = [one for one in proposed.candidates if one.texts >= at_least]
+    kept = keeping(proposed, at_least)
     data: dict[str, list] = {made: [] for made in FIELDS.values()}
     names = {fold(one.name) for one in kept if one.task == "ner"}
     for one in kept:
@@ -130,6 +138,11 @@ def schema_of(proposed: Proposed, name: str, language: str, *, at_least: int) ->
         row["examples"] = () if one.known is not None else one.examples
         data[FIELDS[one.task]].append(row)
     return from_json({"name": name, "title": name, "language": language, **data}, name)
+
+
+def keeping(proposed: Proposed, at_least: int) -> list[Candidate]:
+    """Those that so many texts have, without what goes by another name too."""
+    return [one for one in proposed.candidates if one.texts >= at_least and not one.same_as]
 
 
 # Types that are known already
@@ -145,8 +158,9 @@ def _known(
         for part in calls.parts(schema, [task for task in tasks if task in schema.tasks], options, client.model):
             for number, text in enumerate(texts):
                 wanted += [(number, call, options) for call in calls.calls(text, part, options)]
+    named = Counter((task, fold(one.name)) for schema in ready for task in tasks for one in schema.types(task))
     types = {
-        (task, fold(one.name)): Candidate(task, one.name, known=one)
+        (task, fold(one.name)): Candidate(task, one.name, known=one, schemas=named[task, fold(one.name)])
         for schema in reversed(ready)
         for task in tasks
         for one in schema.types(task)
@@ -199,7 +213,7 @@ def _free(
         here: set[str] = set()
         for name, records in _kinds(task, answer):
             located = [words for record in records if (words := _located(texts[number], record))]
-            if not located or not is_kind(name, texts[number]):
+            if not located or not is_kind(name):
                 dropped += 1
                 continue
             key = (task, merged(name))
@@ -254,9 +268,10 @@ def _kinds(task: Task, answer: str) -> Iterable[tuple[str, list[list[str]]]]:
         yield name.strip(" *_`\"'").lower(), [one for one in records if len(one) == (2 if task == "re" else 1)]
 
 
-def is_kind(name: str, text: str) -> bool:
-    """Whether it can be the name of a kind: words, and not capitalised ones out of the text."""
-    return _NAMED.fullmatch(name) is not None and is_word(name)
+def is_kind(name: str) -> bool:
+    """Whether it can be the name of a kind: words, but not “none of these”."""
+    first = name.split()[0] if name.split() else ""
+    return _NAMED.fullmatch(name) is not None and is_word(name) and first not in _NO_KIND
 
 
 def _located(text: str, record: Sequence[str]) -> str:
@@ -282,4 +297,14 @@ def _asked(client: Asked, ask: Callable, wanted: Sequence, step: Callable[[int, 
 
 def _ordered(made: Iterable[Candidate]) -> tuple[Candidate, ...]:
     order = list(FIELDS)
-    return tuple(sorted(made, key=lambda one: (order.index(one.task), -one.texts, -one.mentions, one.name)))
+    found = sorted(made, key=lambda one: (order.index(one.task), -one.texts, -one.mentions, -one.schemas, one.name))
+    for at, one in enumerate(found):
+        before = (other for other in found[:at] if other.task == one.task and not other.same_as)
+        one.same_as = next((other.name for other in before if _alike(one, other)), "")
+    return tuple(found)
+
+
+def _alike(one: Candidate, other: Candidate) -> bool:
+    """Whether four fifths of what one stands for, two words at least, the other stands for too."""
+    shared = len(one.words.keys() & other.words.keys())
+    return len(one.words) > 1 and shared >= ALIKE * len(one.words)

@@ -49,6 +49,7 @@ class Counted(Result):
     texts: int
     mentions: int
     examples: tuple[str, ...]
+    same_as: str = ""
 
 
 class ProposeResult(Result):
@@ -69,7 +70,8 @@ class ProposeResult(Result):
             "",
         ]
         for one in self.candidates:
-            lines.append(f"{one.task}  {one.name}: {one.texts} texts, {one.mentions} times, {'; '.join(one.examples)}")
+            told = f"{one.task}  {one.name}: {one.texts} texts, {one.mentions} times, {'; '.join(one.examples)}"
+            lines.append(told + (f" (left out: nearly the same words as {one.same_as})" if one.same_as else ""))
         return "\n".join([*lines, "", f"{self.kept} of them written to {self.out}"])
 
 
@@ -95,7 +97,7 @@ def run(request: ProposeRequest, progress: Progress) -> ProposeResult:
         lambda done, total: progress.step(done, total, "calls"),
     )
     at_least = min(request.at_least, len(texts))
-    kept = [one for one in made.candidates if one.texts >= at_least]
+    kept = propose.keeping(made, at_least)
     if not kept:
         raise UserError(
             "No type was found in {count} of these {read} texts.",
@@ -113,7 +115,14 @@ def run(request: ProposeRequest, progress: Progress) -> ProposeResult:
         kept=len(kept),
         dropped=made.dropped,
         candidates=tuple(
-            Counted(task=one.task, name=one.name, texts=one.texts, mentions=one.mentions, examples=one.examples)
+            Counted(
+                task=one.task,
+                name=one.name,
+                texts=one.texts,
+                mentions=one.mentions,
+                examples=one.examples,
+                same_as=one.same_as,
+            )
             for one in made.candidates
         ),
     )

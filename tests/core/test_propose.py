@@ -80,6 +80,19 @@ def test_known_types_are_counted_by_asking_for_them() -> None:
     assert made.dropped == 0
 
 
+def test_a_type_that_stands_for_the_same_words_as_a_more_general_one_is_left_out() -> None:
+    says = "person: Ada Lovelace || Bob\nscientist: Ada Lovelace || Bob\nplace: Rome"
+    asked = Asked(model("studio", trained_for_extraction=True), says)
+    made = propose.propose(asked, TEXTS[:1], ["ner"], "en", "known")
+    assert [(one.name, one.same_as) for one in made.candidates] == [
+        ("person", ""),
+        ("scientist", "person"),
+        ("place", ""),
+    ]
+    assert [one.name for one in schema_of(made, "mine", "en", at_least=1).entities] == ["person", "place"]
+    assert not any(propose.is_kind(name) for name in ("none of the above", "nonexistent", "无", ""))
+
+
 def test_a_grammar_holds_the_examples_to_the_text() -> None:
     takes = Grammar(grammar("Ada met Bob.", "ner", "en")).takes
     assert takes("person: Ada || Bob\nname of a man: Bob")

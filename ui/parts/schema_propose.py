@@ -133,6 +133,7 @@ def _found(result: dict) -> None:
                 t("Texts"): one["texts"],
                 t("Times"): one["mentions"],
                 t("Examples"): "; ".join(map(str, one["examples"])),
+                t("Left out, same as"): one.get("same_as", ""),
             }
             for one in result["candidates"]
         ],
