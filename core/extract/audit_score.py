@@ -68,6 +68,8 @@ def scores(judged: Sequence[Judged], population: Mapping[str, int]) -> AuditScor
 
 def _share(sentences: Sequence[tuple[str, int, int]], population: Mapping[str, int], *, each: int = 1) -> Share | None:
     """`sentences`: (stratum, part, whole). `each`: what one record adds to the whole."""
+    if any(number and name not in {one for one, *_ in sentences} for name, number in population.items()):
+        return None  # nothing of that stratum was judged yet, so nothing is known of the whole
     strata: dict[str, list[tuple[int, int]]] = {}
     for stratum, *counts in sentences:
         strata.setdefault(stratum, []).append((counts[0], counts[1]))

@@ -113,6 +113,7 @@ def test_sentences_count_by_what_they_stand_for() -> None:
     assert made.precision and made.recall
     assert made.precision.value == 0.5
     assert made.recall.value == pytest.approx(0.1), "100 found of 100 + 900"
+    assert scores(judged[:10], {"found": 100, "empty": 900}).recall is None, "of the empty ones nothing is known yet"
 
 
 def test_wilsons_interval_is_the_textbooks() -> None:
