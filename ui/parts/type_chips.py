@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.extract.schema import EntityType, EventType, RelationType, Type
-from ui.i18n import t
+from ui.i18n import language, t
 from ui.parts.colours import colour, slots
 
 _CSS = """
@@ -103,9 +103,12 @@ def type_chips(groups: Sequence[tuple[str, Sequence[Type]]], key: str) -> None:
 
 
 def more(one: Type) -> str:
+    told = one.told(language())
+    if isinstance(one, RelationType) and one.is_attribute:
+        return " · ".join(part for part in (t("attribute of {names}", names=one.head), told) if part)
     if isinstance(one, RelationType):
         ends = f"{one.head or t('anything')} → {one.tail or t('anything')}" if one.head or one.tail else ""
-        return " · ".join(part for part in (ends, one.description) if part)
+        return " · ".join(part for part in (ends, told) if part)
     if isinstance(one, EventType):
-        return " · ".join(part for part in (", ".join(role.name for role in one.roles), one.description) if part)
-    return one.description
+        return " · ".join(part for part in (", ".join(role.name for role in one.roles), told) if part)
+    return told
