@@ -212,7 +212,7 @@ class Lines:
         for mark in marks[1:]:
             made = self.names.type(kept[-1].group(1))
             between = line[kept[-1].end() : mark.start()].lstrip(" \"'”’")
-            inside = between[:1] in (",", "，") and line[mark.end() :].lstrip()[:1] in (")", "）")
+            inside = between[:1] in (",", "，") and line[mark.end() :].lstrip()[:1] in (*")）]］】",)
             if not (inside and made is not None and self.names.role(made, mark.group(1)) is not None):
                 kept.append(mark)
         return kept

@@ -60,6 +60,10 @@ class Names:
     def roles(self, made: Type) -> list[str]:
         return [role.name for role in made.roles] if isinstance(made, EventType) else []
 
+    def is_role(self, name: str) -> bool:
+        """Whether any event has a role of that name."""
+        return any(fold(name) in table or _loose(name) in table for table in self._roles.values())
+
     def is_owner(self, name: str) -> bool:
         """Whether it names an entity type that has attributes (relations with a head and no tail)."""
         return fold(name) in self._owners

@@ -294,6 +294,8 @@ class Walk:
             elif (typed := self._typed(key)) is not None:
                 if isinstance(value, Bag):
                     self._events(value, typed)
+                elif self.book.repairs["brackets"] and self.names.is_role(key):
+                    self.book.drop(f"{key}: {value.text}")  # a role called as a type is, whose event nobody can tell
                 elif is_word(value.text):
                     self._event(typed, value, [])
             elif isinstance(value, Bag):

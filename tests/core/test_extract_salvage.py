@@ -174,6 +174,19 @@ def test_good_answers_in_all_shapes_lose_nothing() -> None:
         assert made.dropped == 0
 
 
+def test_a_role_that_is_called_as_an_event_type_makes_no_event_of_its_own() -> None:
+    made = schema.from_json({"events": [{"name": "move", "roles": ["who", "move"]}]}, "made")
+    whole = Found("move", "went", (("who", "Ann"), ("move", "Oslo")))
+    for answer in (
+        "(went,move,[(Ann,who),(Oslo,move)])",
+        "(went,move,[(Ann,who),(Oslo,move])",
+        '{"move": [{"trigger": "went", "arguments": {"who": "Ann", "move": "Oslo"}}]}',
+    ):
+        assert salvage("ee", made, answer).found == (whole,), answer
+    lost = salvage("ee", made, '{"move": [{"trigger": "went"}, "arguments": {"who": "Ann"}}, "move": "Oslo"}]}')
+    assert {one.text for one in lost.found} <= {"went"}
+
+
 MALFORMED = (
     *('[1,]', '["a",,"b"]', '[,1]', '{"a" "b"}', '{a: "b"}', "{'a':0}", '{"a":"b"}#', '["a\x00a"]', '["\\uD800"]'),
     *("[NaN]", "[1e1000000]", "[" * 2_000, '{"a":' * 2_000, '[""]]', '{"":""', "\ufeff{}", "[\\", '["\\', '["\\u'),
