@@ -99,6 +99,19 @@ class Cuts:
             word[maybe] = ~self._unsafe(codes[maybe], codes[maybe + 1])
         return np.flatnonzero(word) + 1
 
+    def symbols(self, piece: str) -> str:
+        """What the model itself is given for a piece, where that is known without the steps before it; else nothing.
+
+        It is for ASCII letters with or without a space before them, which every pattern takes for one word; and for
+        all pieces of a tokenizer that knows no words.
+        """
+        if not self.by_words:
+            return piece.replace(" ", "▁")
+        word = piece[1:] if piece[0] == " " else piece
+        if not (word.isascii() and word.isalpha()):
+            return ""
+        return "Ġ" + word if word is not piece else word
+
     def _unsafe(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         found = np.zeros(len(left), bool)
         for before, after in self.combinations:

@@ -131,7 +131,14 @@ class Pieces:
         new, self._numbers.new = self._numbers.new, []
         if not new:
             return
-        found = [one.ids for one in self._tokenizer.encode_batch_fast(new, add_special_tokens=False)]
+        model = self._tokenizer.model
+        found: list[list[int]] = []
+        for piece in new:
+            symbols = self._cuts.symbols(piece)
+            if symbols:
+                found.append([token.id for token in model.tokenize(symbols)])
+            else:
+                found.append(self._tokenizer.encode(piece, add_special_tokens=False).ids)
         counts = np.fromiter(map(len, found), np.int64, len(found))
         total = int(counts.sum())
         flat = np.fromiter((one for ids in found for one in ids), np.int32, total)
