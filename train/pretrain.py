@@ -54,8 +54,8 @@ def train(request: PretrainRequest, *, deepspeed: Path | None = None) -> None:
     tokenizer = AutoTokenizer.from_pretrained(request.base, local_files_only=True, trust_remote_code=False)
     data = pretrain_data.opened(request, tokenizer)
     checkpoint = agreed_checkpoint(request, settings)
-    if checkpoint is not None and deepspeed:
-        make_fit(checkpoint, request.zero, settings)
+    if deepspeed:
+        make_fit(checkpoint, request, settings)
     base = weights_of(request, tokenizer, settings)
     model = adapters.load(
         base, method="full", precision=precision, checkpointing=request.gradient_checkpointing == "on", device=device
@@ -141,11 +141,17 @@ def refuse_unlike(settings: Any) -> None:
         preflight.compare(other["host"], told[0], other)
 
 
-def make_fit(checkpoint: Path, stage: int, settings: Any) -> None:
+def make_fit(checkpoint: Path | None, request: PretrainRequest, settings: Any) -> None:
     """Where another number of ranks wrote the checkpoint, it is converted first, and DeepSpeed told to load that."""
     from train.arguments import deepspeed_configs
 
-    if zero.fits(checkpoint, stage=stage, ranks=settings.world_size):
+    for config in deepspeed_configs(settings):
+        config["checkpoint"] = {"use_node_local_storage": request.every_node}
+    if checkpoint is None:
+        return
+    if zero.fits(checkpoint, stage=request.zero, ranks=settings.world_size):
+        if request.zero:
+            zero.refuse_without_part(checkpoint, settings.process_index)
         return
     say(
         settings, f"{checkpoint.name} is of {zero.ranks_of(checkpoint)} ranks; converting it for {settings.world_size}."
@@ -154,7 +160,7 @@ def make_fit(checkpoint: Path, stage: int, settings: Any) -> None:
         zero.make_universal(checkpoint)
     zero.wait_until_universal(checkpoint)
     for config in deepspeed_configs(settings):
-        config["checkpoint"] = {"load_universal": True}
+        config["checkpoint"]["load_universal"] = True
 
 
 def weights_of(request: PretrainRequest, tokenizer: Any, settings: Any) -> Path:

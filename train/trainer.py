@@ -251,6 +251,7 @@ class PackedTrainer(Trainer):
                 super()._save_checkpoint(model, trial)
                 self.accelerator.wait_for_everyone()
                 if self.args.should_save:
+                    zero.sign(folder, self.args.world_size)
                     checkpoints.complete(folder)
         except UserError:
             checkpoints.remove(folder)

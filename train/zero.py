@@ -3,6 +3,7 @@ ranks can go on from."""
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 import time
@@ -14,6 +15,7 @@ from core.errors import UserError
 
 _SHARD = re.compile(r"(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_\d+_optim_states\.pt")
 _STAGE_3 = "zero_pp_rank_*_mp_rank_*_model_states.pt"
+RANKS = "ranks.txt"
 UNIVERSAL = "latest_universal"
 """DeepSpeed's file that names the converted part; it is written last."""
 
@@ -37,7 +39,10 @@ def shards(checkpoint: Path) -> list[Path]:
 
 
 def ranks_of(checkpoint: Path) -> int:
-    """How many ranks wrote a checkpoint; 0 for one without ZeRO."""
+    """How many ranks wrote a checkpoint; 0 for one without ZeRO. They say so, since not all may have written here."""
+    told = checkpoint / RANKS
+    if told.is_file() and stage_of(checkpoint):
+        return int(told.read_text(encoding="utf-8"))
     return max((int(_SHARD.fullmatch(file.name)[1]) + 1 for file in shards(checkpoint)), default=0)  # type: ignore[index]
 
 
@@ -60,6 +65,28 @@ def fits(checkpoint: Path, *, stage: int, ranks: int) -> bool:
             asked=stage,
         )
     return not wrote or ranks_of(checkpoint) == ranks
+
+
+def sign(checkpoint: Path, ranks: int) -> None:
+    """By each machine that keeps it: how many ranks it is of, and which part is DeepSpeed's (which tells only the
+    first rank's disk)."""
+    (checkpoint / RANKS).write_text(str(ranks), encoding="utf-8")
+    latest = checkpoint / "latest"
+    for folder in checkpoint.glob("global_step*"):
+        if not latest.exists():
+            latest.write_text(folder.name, encoding="utf-8")
+
+
+def refuse_without_part(checkpoint: Path, rank: int) -> None:
+    """Raises UserError where a machine's own disk lacks what its ranks wrote: the machines came in another order."""
+    if not any(int(_SHARD.fullmatch(file.name)[1]) == rank for file in shards(checkpoint)):  # type: ignore[index]
+        raise UserError(
+            "{folder} on {host} lacks the part of rank {rank}.",
+            remedy="Start the machines in the order they had, or copy the parts of all of them to each.",
+            folder=checkpoint,
+            host=platform.node(),
+            rank=rank,
+        )
 
 
 def make_universal(checkpoint: Path) -> None:

@@ -78,6 +78,7 @@ def kill_at(process: subprocess.Popen[str], out: Path, step: int) -> None:
         if any(row.get("step", 0) >= step for row in metrics(out)):
             break
         time.sleep(0.02)
+    assert process.poll() in (None, 0), "it died by itself"
     below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     process.kill()
     for one in below:
@@ -198,6 +199,41 @@ def test_two_machines_that_meet_at_a_rendezvous(start: Start, tmp_path: Path) ->
     told = losses(tmp_path / "alone")
     np.testing.assert_allclose([row[1:] for row in losses(main)], [row[1:] for row in told], rtol=1e-5)
     assert all((out / "checkpoint-12" / "complete.json").is_file() for out in outs)
+
+
+@LINUX
+@DEEPSPEED
+@pytest.mark.soak
+def test_two_machines_without_a_shared_disk_go_on_each_from_its_own_part(start: Start, tmp_path: Path) -> None:
+    meeting = ["--rendezvous", "127.0.0.1:29879", "--machines", "2", "--every-node", "--at-once", "--zero", "2"]
+    outs = [tmp_path / "first" / "out", tmp_path / "second" / "out"]
+
+    def together(*options: str) -> list[subprocess.Popen[str]]:
+        """One after the other: machines get their ranks by their names, and two of one name by their processes'."""
+        import psutil
+
+        first = start(outs[0], *meeting, *options)
+        while first.poll() is None and not psutil.Process(first.pid).children():
+            time.sleep(0.05)
+        return [first, start(outs[1], *meeting, *options)]
+
+    running = together()
+    main = None
+    while main is None:
+        time.sleep(0.1)
+        main = next((out for out in outs if any(row.get("step", 0) >= 7 for row in metrics(out))), None)
+        assert all(process.poll() in (None, 0) for process in running)
+    for process in running:
+        kill_at(process, main, 7)
+    for process in together("--resume"):
+        ended(process)
+    ended(start(tmp_path / "alone"))
+    told = losses(tmp_path / "alone")
+    np.testing.assert_allclose([row[1:] for row in losses(main)], [row[1:] for row in told], rtol=1e-5)
+    assert account(main).topologies == (2,)
+    for out in outs:
+        (part,) = (out / "checkpoint-12" / "global_step12").glob("*_optim_states.pt")
+        assert part.name.startswith("zero_pp_rank_")
 
 
 @pytest.fixture
