@@ -111,7 +111,7 @@ def _setup(known: list[Training]) -> None:
         preview(request)
 
 
-def _kind() -> str:
+def _kind() -> str | None:
     titles = {FINETUNE: t("Fine-tune on examples"), PRETRAIN: t("Pretrain on a corpus")}
     return st.segmented_control(
         t("What to train on"),
