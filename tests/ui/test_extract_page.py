@@ -17,6 +17,7 @@ from core.store import Store
 from tests.core import extract_stub
 from tests.ui.conftest import OpenPage, texts
 from ui.parts import runs
+from ui.parts.records_index import Query, RecordsIndex
 from ui.parts.source_file import key_of, sample
 
 SENTENCES = ["Ada wrote notes.", "Bob wrote PROSE.", *(f"Name{n} wrote {n} notes." for n in range(18))]
@@ -292,3 +293,29 @@ def test_changing_the_setup_starts_from_what_the_run_was_given(open_page: OpenPa
     assert page.selectbox(key=key_of(table, "column")).value == "sentence"
     assert page.selectbox(key=key_of(table, "id_column")).value == "number"
     assert page.selectbox(key="extract.model").value == server
+
+
+def test_a_run_of_a_server_is_told_in_calls_tokens_time_and_money_before_it_starts(
+    open_page: OpenPage, server: str, table: Path
+) -> None:
+    run_to_end(server, table, limit=10, task=("ner", "re"))  # as the page has it from the start
+    page = with_file(open_page("extract"), table)
+    told = "\n".join(caption.value for caption in page.caption)
+    assert "About 40 calls" in told or "约 40 次调用" in told, told
+    assert "as fast as your last run" in told or "上次运行的速度" in told
+    page.number_input(key="extract.manner.passes").set_value(3)
+    page.number_input(key="extract.manner.price_prompt").set_value(1000.0)
+    page.run()
+    assert not page.exception, page.exception
+    told = "\n".join(caption.value for caption in page.caption)
+    assert "About 120 calls" in told or "约 120 次调用" in told
+    assert "at the given prices" in told or "按所填价格" in told
+
+
+def test_records_of_several_passes_show_their_confidence(server: str, table: Path) -> None:
+    run = run_to_end(server, table, passes=2, limit=4)
+    index = RecordsIndex(run.folder)
+    index.refresh()
+    assert index.judged("entity")
+    assert {row.sure for row in index.page(Query("entity", order="sure"), 1)} == {1.0}
+    assert (run.folder / "joined.csv").exists()
