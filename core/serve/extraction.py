@@ -4,12 +4,13 @@
 
 `schema` names a ready-made one or is one; never a path, which would read this machine's files. Without `tasks`
 all tasks are done that the schema has types for. Beside them `run_anyway`, `chunk_characters`, `overlap`,
-`types_per_call`, `grammar` and `dialect`, as `extract run` has them. Offsets count Unicode codepoints.
+`context`, `types_per_call`, `grammar` and `dialect`, as `extract run` has them. Offsets count Unicode codepoints;
+a span that stands in the text otherwise than the model wrote it has a `fit` below 1.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -32,6 +33,7 @@ class ExtractBody(BaseModel):
     run_anyway: bool = False
     chunk_characters: int = Field(default=0, ge=0, le=8000)
     overlap: int = Field(default=Options.overlap, ge=0, le=5)
+    context: Literal["auto", "on", "off"] = "auto"
     types_per_call: int = Field(default=0, ge=0, le=100)
     grammar: bool = True
     dialect: str = Options.dialect
@@ -47,7 +49,14 @@ class ExtractBody(BaseModel):
 
     @property
     def options(self) -> Options:
-        return Options(self.chunk_characters, self.overlap, self.types_per_call, self.grammar, self.dialect)
+        return Options(
+            chunk_characters=self.chunk_characters,
+            overlap=self.overlap,
+            types_per_call=self.types_per_call,
+            grammar=self.grammar,
+            dialect=self.dialect,
+            context=self.context,
+        )
 
 
 def read(body: dict[str, Any]) -> ExtractBody:
