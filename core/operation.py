@@ -9,7 +9,8 @@
 
 The Request's docstring is the operation's one-line help. A field's description, bounds, unit and
 default stand in the field and nowhere else. `json_schema_extra` may hold `picker` (file, folder,
-model, schema), `unit`, `advanced` (folded in the form) and `bare` (what the option means without a value); `tyro.conf.Positional[T]` makes an option a bare word.
+model, schema), `unit`, `advanced` (folded in the form) and `bare` (what the option means without a
+value); `tyro.conf.Positional[T]` makes an option a bare word.
 """
 
 from __future__ import annotations

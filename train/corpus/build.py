@@ -72,6 +72,11 @@ def run(request: BuildRequest, progress: Progress) -> BuildResult:
     started = time.monotonic()
     request.out.mkdir(parents=True, exist_ok=True)
     with _alone(request.out):
+        for half in (
+            *request.out.rglob(f".*{parts.HALF}"),
+            *request.out.rglob(".*.part"),
+        ):  # of a build that was killed
+            half.unlink(missing_ok=True)
         made = _built(request, progress)
     return _result(request, made, time.monotonic() - started)
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import connection
 from typing import Any, Protocol, TypeVar
 
 from core import paths, resources
@@ -40,7 +42,7 @@ def open_executor(where: str, workers: int) -> Iterator[Executor]:
         yield _Here()
         return
     # spawned, not forked: the parent may have threads, and every system knows it
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
         yield _Processes(pool, workers)
     finally:
@@ -49,6 +51,17 @@ def open_executor(where: str, workers: int) -> Iterator[Executor]:
         for process in processes:  # what is half done is done anew; nothing of it counts
             process.terminate()
             process.join(10)
+
+
+def _end_with_parent() -> None:
+    """A worker whose build was killed would wait for ever for its next task."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])  # type: ignore[union-attr]
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end with parent").start()
 
 
 class _Here:

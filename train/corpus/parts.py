@@ -28,6 +28,7 @@ import numpy as np
 
 from train.corpus import minhash
 
+HALF = ".tmp"
 TEXT_BYTES = 64 << 20
 DOCUMENTS = 100_000
 """Of a part, at most; so its index stays under 100 MB."""
@@ -64,7 +65,8 @@ class Part:
 @contextmanager
 def written(path: Path) -> Iterator[BinaryIO]:
     """A file that appears whole, on the disk, or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    # of this process alone: a worker that outlives its build for a moment must not write into the next one's file
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{HALF}")
     try:
         with temporary.open("wb") as file:
             yield file
