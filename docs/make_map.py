@@ -23,10 +23,15 @@ ROOMS = {
     "core/serve": "The loaded model for others, over HTTP.",
     "core/weights": "Models on disk: fetch, check, recover, convert, merge, export.",
     "train": "Training code; may import core.",
+    "core/extract/readers": "One file a document format: text with its structure and pages.",
+    "core/extract/review": "A run's records judged by people, and what comes of that.",
+    "core/extract/tasks": "One file a task: its lines in prompts, answers and grammars.",
+    "train/corpus": "Texts of many sources to packed token stores, and the order in which they are trained on.",
     "train/starter": "The starter adapter: its rows, real and generated, and what it is scored by.",
     "ui": "The window. Imports core; never torch or transformers.",
     "ui/views": "One file a page.",
     "ui/parts": "Widgets that several pages share.",
+    "ui/sharing": "The Gradio page for other people.",
     "ui/i18n": "The language of the window.",
     "benchmarks": "One script a figure, each printing one JSON line.",
     "docs": "For readers.",
@@ -34,6 +39,7 @@ ROOMS = {
     "tests/core": "Tests of core.",
     "tests/ui": "Tests of pages without a browser.",
     "tests/train": "Tests of train.",
+    "tests/train/corpus": "Tests of corpora.",
     "tests/e2e": "The real app in Chromium.",
 }
 
