@@ -138,7 +138,7 @@ class Batch:
         out: Path,
         *,
         facts: Mapping[str, Any] | None = None,
-        connect: Callable[[str], Asked] = inference.connect,
+        connect: Callable[[str], Asked] = inference.connect_for_many,
         manner: Manner | None = None,
         rows: int | None = None,
     ) -> None:

@@ -67,7 +67,7 @@ class Prepared:
         texts = (document.text for document in self.documents())
         return language_facts(self.model, texts, run_anyway=self.request.run_anyway)
 
-    def batch(self, facts: dict[str, Any], connect: Callable[[str], Asked] = client.connect) -> Batch:
+    def batch(self, facts: dict[str, Any], connect: Callable[[str], Asked] = client.connect_for_many) -> Batch:
         asked = self.request
         return Batch(
             self.model,

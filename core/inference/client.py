@@ -33,7 +33,18 @@ from core.inference.engine import (
 from core.inference.engines import remote
 from core.inference.speeds import Purpose
 
-__all__ = ["Answer", "Client", "HostGone", "HostStatus", "PromptTooLong", "connect", "load", "status", "unload"]
+__all__ = [
+    "Answer",
+    "Client",
+    "HostGone",
+    "HostStatus",
+    "PromptTooLong",
+    "connect",
+    "connect_for_many",
+    "load",
+    "status",
+    "unload",
+]
 
 IDLE_VARIABLE = "KNOWLM_HOST_IDLE"
 START_PATIENCE = 60.0
@@ -159,6 +170,11 @@ def connect(ref: str, purpose: Purpose = "chat") -> Client:
     engine.can, engine.title = _capabilities(record.can), record.engine
     engine.open(f"{record.address}/v1", state.token(), wire.SERVER, model.ref)
     return Client(model, engine, parallel=record.parallel, context=record.context, can=record.can, start=record.start)
+
+
+def connect_for_many(ref: str) -> Client:
+    """A client of this model for many texts: loaded with the engine that is best at that, where nobody minds."""
+    return connect(ref, "batch")
 
 
 class Asks:

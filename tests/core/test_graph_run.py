@@ -169,7 +169,7 @@ def test_a_row_asked_again_makes_the_graph_outdated(tmp_path: Path) -> None:
     from core.store import Writer
 
     with Writer(tmp_path, {}) as writer:
-        writer.put(0, "a", Extraction("a", "Li", (Entity("Li", "person", 0, 2),)))
+        writer.put(0, "a", Extraction("a", "Li", error=UserError("No.", remedy="None.").to_dict()))
         before = source.fingerprint(tmp_path)
         writer.put(0, "a", Extraction("a", "Li", (Entity("L", "person", 0, 1),)))
         assert source.fingerprint(tmp_path) != before
