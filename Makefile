@@ -29,7 +29,7 @@ check: setup-dev ## lint, types, import contracts
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
-soak: setup-dev ## the full counts that the issues name: hours
+soak: setup-dev ## the full counts that the issues name: hours (Ray is tried where requirements-train.txt is installed)
 	$(PY) -m pytest -m soak $(PYTEST_ARGS)
 
 bench: setup-dev ## every figure of docs/benchmarks.md, one JSON line each

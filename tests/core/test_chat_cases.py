@@ -105,7 +105,7 @@ def test_a_second_call_asks_only_what_is_missing(stub: serve_stub.Server, tmp_pa
         assert len(read(out)) == 3
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize("suffix", [pytest.param(".csv", marks=pytest.mark.soak), ".jsonl"])
 def test_a_killed_run_goes_on_where_it_stopped(stub: serve_stub.Server, tmp_path: Path, suffix: str) -> None:
     file = lines(tmp_path / "cases.jsonl", *({"prompt": f"{n} says “hi,\n好”"} for n in range(400)))
     out = tmp_path / f"out{suffix}"

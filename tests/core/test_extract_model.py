@@ -91,7 +91,7 @@ def verify(text: str, made: Extraction) -> None:
 
 
 def test_answers_under_the_grammar_are_readable_and_verbatim(starter_workspace: Path) -> None:
-    check(30)
+    check(15)
 
 
 @pytest.mark.soak

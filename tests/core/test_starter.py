@@ -282,6 +282,7 @@ def test_the_folder_tokenizes_as_llama_cpp_does_read_from_the_gguf_and_from_an_e
 
 
 @pytest.mark.model
+@pytest.mark.soak
 def test_a_folder_of_an_older_version_is_made_again(copy: Path) -> None:
     (copy / starter.MADE).write_text('{"hf": 1}')
     assert fetch().made == ("made the Hugging Face folder",)

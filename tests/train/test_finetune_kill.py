@@ -124,7 +124,7 @@ def test_two_ranks_learn_what_one_does_and_tell_it_once(long: FinetuneRequest, t
 
 
 @LINUX
-@pytest.mark.parametrize("how", ["the file stop", "TERM to one rank"])
+@pytest.mark.parametrize("how", [pytest.param("the file stop", marks=pytest.mark.soak), "TERM to one rank"])
 def test_two_ranks_stop_at_the_same_step(how: str, long: FinetuneRequest, tmp_path: Path) -> None:
     import psutil
 
